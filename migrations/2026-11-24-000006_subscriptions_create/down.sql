@@ -1,0 +1,4 @@
+DROP TABLE segments;
+DROP TABLE subscription_periods;
+DROP TABLE subscriptions;
+DROP TABLE billing_profiles;
