@@ -45,3 +45,13 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
   FROM service_keys k JOIN services s USING (service_id) WHERE k.key_id = p_key_id
 $$;
 SELECT sc_definer('sc_load_service_key(text)', 'sc_public');
+
+-- What a tenant may know of its partner: whom it buys from, and in which timezone that one lives.
+CREATE FUNCTION sc_own_partner()
+RETURNS TABLE (partner_id text, name text, legal_name text, support_email text, logo_url text, timezone text, is_active boolean)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+  SELECT p.partner_id, p.name, p.legal_name, p.support_email, p.logo_url, p.timezone, p.is_active
+  FROM tenants t JOIN partners p USING (partner_id)
+  WHERE t.tenant_id = (SELECT NULLIF(current_setting('app.tenant_id', true), ''))
+$$;
+SELECT sc_definer('sc_own_partner()', 'sc_tenant');

@@ -51,6 +51,8 @@ CREATE TABLE subscriptions (
   activated_at timestamptz,
   -- Local date of activation in `timezone`: every later boundary is computed from it, never from the one before.
   anchor_date date,
+  -- The instant at which the first period from this anchor starts; later ones start at local midnights.
+  anchored_at timestamptz,
   timezone text NOT NULL,
   pending_cancellation_at timestamptz,
   pending_plan_id uuid REFERENCES plans,
@@ -64,20 +66,25 @@ CREATE TABLE subscriptions (
   pack_subscription_id uuid,
   metadata jsonb NOT NULL DEFAULT '{}',
   event_sequence bigint NOT NULL DEFAULT 0,
+  -- End of the newest segment; null while pending.
+  usage_until timestamptz,
+  -- The earliest instant at which something happens by itself (trial end, renewal, next usage month, end); null when
+  -- nothing will. What the billing run looks for.
+  next_event_at timestamptz,
   created_at timestamptz NOT NULL,
   updated_at timestamptz NOT NULL,
   PRIMARY KEY (tenant_id, subscription_id),
   CHECK ((status = 'suspended') = (suspended_at IS NOT NULL AND suspension_reason IS NOT NULL)),
   CHECK (current_period_end IS NULL OR current_period_end > current_period_start),
   CHECK (activated_at IS NULL OR anchor_date IS NOT NULL),
+  CHECK ((anchor_date IS NULL) = (anchored_at IS NULL)),
   CHECK (status NOT IN ('active', 'past_due', 'cancelling') OR activated_at IS NOT NULL)
 );
 -- One live subscription of a tenant for a service.
 CREATE UNIQUE INDEX subscriptions_live ON subscriptions (tenant_id, service_id) WHERE status NOT IN ('cancelled', 'expired');
 CREATE INDEX subscriptions_partner ON subscriptions (partner_id, subscription_id);
 CREATE INDEX subscriptions_service ON subscriptions (service_id, tenant_id);
-CREATE INDEX subscriptions_trial_end ON subscriptions (trial_ends_at) WHERE status = 'trialing';
-CREATE INDEX subscriptions_period_end ON subscriptions (current_period_end) WHERE status IN ('active', 'past_due', 'cancelling', 'suspended');
+CREATE INDEX subscriptions_next_event ON subscriptions (next_event_at) WHERE next_event_at IS NOT NULL;
 SELECT sc_protect('subscriptions', 'SELECT, INSERT, UPDATE', 'SELECT, INSERT, UPDATE', 'SELECT');
 
 -- The periods that the base price is billed for: they tile the time from activation on, without gap or overlap.

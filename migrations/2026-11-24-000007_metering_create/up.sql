@@ -55,6 +55,30 @@ CREATE TABLE usage_totals (
 CREATE INDEX usage_totals_service ON usage_totals (tenant_id, service_id, hour);
 SELECT sc_protect('usage_totals', tenant_rights => 'SELECT', service_rights => 'SELECT');
 
+-- The same totals for a whole segment: what quotas are checked against and what is billed, without summing the hours of
+-- a month for each look.
+CREATE TABLE usage_segment_totals (
+  tenant_id text NOT NULL,
+  segment_id uuid NOT NULL,
+  metric_id uuid NOT NULL,
+  stripe smallint NOT NULL,
+  service_id uuid NOT NULL,
+  value numeric(28, 10) NOT NULL,
+  -- unique_count only: keys counted in `value` that another segment of the same usage month had counted before. Each
+  -- segment is billed for its own set; the quota of the month counts a key once.
+  repeats bigint NOT NULL DEFAULT 0 CHECK (repeats >= 0),
+  events bigint NOT NULL CHECK (events > 0),
+  -- `last` only, as above.
+  last_at timestamptz,
+  last_received_at timestamptz,
+  -- Receipt of the first and of the newest event that was counted.
+  first_event_at timestamptz NOT NULL,
+  newest_event_at timestamptz NOT NULL CHECK (newest_event_at >= first_event_at),
+  PRIMARY KEY (tenant_id, segment_id, metric_id, stripe),
+  FOREIGN KEY (tenant_id, segment_id) REFERENCES segments
+) WITH (fillfactor = 70);
+SELECT sc_protect('usage_segment_totals', tenant_rights => 'SELECT', service_rights => 'SELECT');
+
 -- The exact set behind unique_count.
 CREATE TABLE usage_uniques (
   tenant_id text NOT NULL,

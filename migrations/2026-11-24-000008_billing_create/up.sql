@@ -70,7 +70,7 @@ CREATE TABLE invoice_lines (
   requested_tax_rate numeric(6, 3),
   requested_tax_category text CHECK (requested_tax_category IN ('S', 'AE', 'G', 'E', 'Z', 'O')),
   tax_rate numeric(6, 3),
-  tax_category text NOT NULL CHECK (tax_category IN ('S', 'AE', 'G', 'E', 'Z', 'O', 'K')),
+  tax_category text CHECK (tax_category IN ('S', 'AE', 'G', 'E', 'Z', 'O', 'K')),
   tax_cents bigint NOT NULL DEFAULT 0,
   -- The date whose VAT rate applies; null: the issue date.
   tax_date date,
@@ -126,7 +126,7 @@ CREATE TABLE billed_items (
   tenant_id text NOT NULL,
   billed_item_id uuid NOT NULL,
   partner_id text NOT NULL REFERENCES partners,
-  source_type text NOT NULL CHECK (source_type IN ('period', 'segment', 'charge', 'pack_period')),
+  source_type text NOT NULL CHECK (source_type IN ('subscription', 'segment', 'charge', 'pack_subscription')),
   source_id uuid NOT NULL,
   period_start timestamptz NOT NULL,
   kind text NOT NULL CHECK (kind IN ('base', 'usage', 'correction', 'charge', 'proration', 'pack')),
@@ -136,6 +136,8 @@ CREATE TABLE billed_items (
   -- When it may be billed, and the local date it is grouped by.
   due_at timestamptz NOT NULL,
   run_date date NOT NULL,
+  -- An activation or an immediate plan change is invoiced by itself, whatever else falls due on that date.
+  own_invoice boolean NOT NULL,
   status text NOT NULL CHECK (status IN ('due', 'invoiced', 'spent')),
   invoice_id uuid,
   waived boolean NOT NULL DEFAULT false,

@@ -1,1 +1,62 @@
-fn main() {}
+//! The tasks of this repository: `cargo xtask <task>`.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool")]
+mod bundle;
+mod client;
+mod codegen;
+mod lint;
+mod prepare;
+mod spec_table;
+
+use anyhow::{Result, bail};
+use std::path::Path;
+
+const USAGE: &str = "usage: cargo xtask <task>
+  codegen [--check]  makes generated/ of api-spec/, or checks that it is what api-spec/ makes
+  spec-lint          checks api-spec/ against the rules that the generators need
+  spec               operations by group, built and planned";
+
+fn main() -> std::process::ExitCode {
+    match run() {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let Some(root) = Path::new(env!("CARGO_MANIFEST_DIR")).parent() else { bail!("no parent of xtask/") };
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args.as_slice() {
+        ["codegen"] => codegen::codegen(root, false),
+        ["codegen", "--check"] => codegen::codegen(root, true),
+        ["spec-lint"] => spec_lint(root),
+        ["spec"] => spec(root),
+        _ => bail!("{USAGE}"),
+    }
+}
+
+fn spec_lint(root: &Path) -> Result<()> {
+    let bundle = bundle::bundle(&root.join("api-spec"))?;
+    let problems = lint::lint(&bundle);
+    for p in &problems {
+        println!("{p}");
+    }
+    if !problems.is_empty() {
+        bail!("{} problems in api-spec/", problems.len());
+    }
+    println!("api-spec/: no problems");
+    Ok(())
+}
+
+fn spec(root: &Path) -> Result<()> {
+    let bundle = bundle::bundle(&root.join("api-spec"))?;
+    let (text, wrong) = spec_table::table(&bundle);
+    print!("{text}");
+    if !wrong.is_empty() {
+        bail!("{}", wrong.join("; "));
+    }
+    Ok(())
+}

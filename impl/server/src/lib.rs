@@ -1,1 +1,19 @@
-//! x
+//! The ScaiControl server: everything between the generated API and the database.
+pub mod api;
+pub mod app;
+pub mod audit;
+pub mod billing;
+pub mod catalog;
+pub mod checks;
+pub mod clock;
+pub mod config;
+pub mod db;
+pub mod directory;
+pub mod error;
+pub mod events;
+pub mod ledger;
+pub mod metering;
+pub mod op;
+pub mod profiles;
+pub mod settings;
+pub mod subscriptions;

@@ -1,1 +1,4 @@
-fn main() {}
+//! The program: see [`scaicontrol_server::cli`].
+fn main() -> std::process::ExitCode {
+    scaicontrol_server::cli::main()
+}

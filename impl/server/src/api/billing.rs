@@ -1,0 +1,48 @@
+//! Handlers of the group `billing`.
+use super::prelude::*;
+use crate::billing::{self, store::Filter};
+use crate::profiles;
+use scaicontrol_api::billing::*;
+
+impl BillingApi for Handlers {
+    type Context = App;
+
+    async fn billing_profile_get(
+        rqctx: Cx, auth: Auth<perm::BillingProfileGet>,
+    ) -> Result<R200<BillingProfileOptionalEnvelope>, ApiError> {
+        let (op, app) = rqctx.enter(&auth);
+        let data = profiles::get(&op, app).await?;
+        Ok(R200(BillingProfileOptionalEnvelope { data, meta: op.meta() }))
+    }
+
+    async fn billing_profile_upsert(
+        rqctx: Cx, auth: Auth<perm::BillingProfileUpsert>, body: Json<BillingProfileCreateUpdate>,
+    ) -> Result<R200<BillingProfileEnvelope>, ApiError> {
+        let (op, app) = rqctx.enter(&auth);
+        let data = profiles::upsert(&op, app, &body.0).await?;
+        Ok(R200(BillingProfileEnvelope { data, meta: op.meta() }))
+    }
+
+    async fn invoice_list(
+        rqctx: Cx, auth: Auth<perm::InvoiceList>, query: QueryParams<InvoiceListQuery>,
+    ) -> Result<R200<InvoicePage>, ApiError> {
+        let (op, app) = rqctx.enter(&auth);
+        let q = query.0;
+        let filter = Filter {
+            status: q.status.map(|s| s.to_string()),
+            tenant_id: Some(op.tenant_id().into()),
+            ..Filter::default()
+        };
+        let page = PageRequest::new(q.page, q.page_size, q.cursor.as_deref(), &(op.operation, &filter))?;
+        let (data, pagination) = billing::list_issued(&op, app, &filter, &page).await?;
+        Ok(R200(InvoicePage { data, pagination, meta: op.meta() }))
+    }
+
+    async fn invoice_get(
+        rqctx: Cx, auth: Auth<perm::InvoiceGet>, path: PathParams<InvoiceGetPath>,
+    ) -> Result<R200<InvoiceDetailEnvelope>, ApiError> {
+        let (op, app) = rqctx.enter(&auth);
+        let data = billing::get(&op, app, path.0.invoice_id).await?;
+        Ok(R200(InvoiceDetailEnvelope { data, meta: op.meta() }))
+    }
+}

@@ -1,0 +1,297 @@
+//! SQL of invoices, their lines and the items that they bill.
+use crate::db::schema::{billed_items, invoice_lines, invoices, services, tenants};
+use crate::db::{COUNTED, Conn, count_up_to};
+use crate::db::page::PageRequest;
+use crate::error::{Error, Result};
+use chrono::{DateTime, NaiveDate, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::{Bool, Date, Text, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use rust_decimal::Decimal;
+use serde::Serialize;
+use uuid::Uuid;
+
+/// A row of `invoices`.
+#[derive(Clone, Debug, Queryable, Selectable, Insertable, AsChangeset, Identifiable, Serialize)]
+#[diesel(table_name = invoices, primary_key(tenant_id, invoice_id), treat_none_as_null = true)]
+#[expect(missing_docs, reason = "the columns are described in the specification")]
+pub struct InvoiceRow {
+    pub tenant_id: String,
+    pub invoice_id: Uuid,
+    pub partner_id: String,
+    pub document_type: String,
+    pub number: Option<String>,
+    pub status: String,
+    pub currency: String,
+    pub issue_date: Option<NaiveDate>,
+    pub due_date: Option<NaiveDate>,
+    pub tax_point_date: Option<NaiveDate>,
+    pub period_start: Option<NaiveDate>,
+    pub period_end: Option<NaiveDate>,
+    pub subtotal_cents: i64,
+    pub tax_cents: i64,
+    pub total_cents: i64,
+    pub paid_cents: i64,
+    pub credited_cents: i64,
+    pub due_cents: i64,
+    pub buyer_snapshot: Option<serde_json::Value>,
+    pub seller_snapshot: Option<serde_json::Value>,
+    pub vat_details: Option<serde_json::Value>,
+    pub notes: Option<String>,
+    pub referenced_invoice_id: Option<Uuid>,
+    pub pdf_url: Option<String>,
+    pub run_date: Option<NaiveDate>,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+    pub finalized_at: Option<DateTime<Utc>>,
+    pub sent_at: Option<DateTime<Utc>>,
+    pub paid_at: Option<DateTime<Utc>>,
+    pub voided_at: Option<DateTime<Utc>>,
+    pub payment_reversed_at: Option<DateTime<Utc>>,
+}
+
+/// A row of `invoice_lines`.
+#[derive(Clone, Debug, PartialEq, Queryable, Selectable, Insertable, AsChangeset, Identifiable, Serialize)]
+#[diesel(table_name = invoice_lines, primary_key(tenant_id, line_item_id), treat_none_as_null = true)]
+#[expect(missing_docs, reason = "the columns are described in the specification")]
+pub struct LineRow {
+    pub tenant_id: String,
+    pub line_item_id: Uuid,
+    pub invoice_id: Uuid,
+    pub partner_id: String,
+    pub order_index: i32,
+    pub kind: String,
+    pub description: String,
+    pub quantity: Decimal,
+    pub unit_label: Option<String>,
+    pub unit_price_cents: Decimal,
+    pub unit_divisor: Decimal,
+    pub amount_cents: i64,
+    pub requested_tax_rate: Option<Decimal>,
+    pub requested_tax_category: Option<String>,
+    pub tax_rate: Option<Decimal>,
+    pub tax_category: Option<String>,
+    pub tax_cents: i64,
+    pub tax_date: Option<NaiveDate>,
+    pub period_start: Option<NaiveDate>,
+    pub period_end: Option<NaiveDate>,
+    pub subscription_id: Option<Uuid>,
+    pub service_id: Option<Uuid>,
+    pub service_slug: Option<String>,
+    pub plan_key: Option<String>,
+    pub metric_slug: Option<String>,
+    pub billed_item_id: Option<Uuid>,
+    pub explanation: Option<serde_json::Value>,
+}
+
+/// What a list of invoices is narrowed to.
+#[derive(Clone, Debug, Default, Serialize)]
+#[expect(missing_docs, reason = "each is the query parameter of its name")]
+pub struct Filter {
+    pub status: Option<String>,
+    pub document_type: Option<String>,
+    pub tenant_id: Option<String>,
+    pub partner_id: Option<String>,
+    pub q: Option<String>,
+    pub from: Option<NaiveDate>,
+    pub to: Option<NaiveDate>,
+}
+
+/// One document of those that the caller sees.
+pub async fn get(conn: &mut Conn, invoice_id: Uuid) -> Result<InvoiceRow> {
+    use invoices as t;
+    let row = t::table.filter(t::invoice_id.eq(invoice_id)).select(InvoiceRow::as_select()).first(conn).await.optional()?;
+    row.ok_or(Error::NotFound("invoice"))
+}
+
+/// The document, locked until the transaction ends.
+pub async fn lock(conn: &mut Conn, invoice_id: Uuid) -> Result<InvoiceRow> {
+    use invoices as t;
+    let row = t::table
+        .filter(t::invoice_id.eq(invoice_id))
+        .select(InvoiceRow::as_select())
+        .for_update()
+        .first(conn)
+        .await
+        .optional()?;
+    row.ok_or(Error::NotFound("invoice"))
+}
+
+/// The document, locked, and only when it is a draft.
+///
+/// Errors: 404, and 409 for a document that is issued or void.
+pub async fn lock_draft(conn: &mut Conn, invoice_id: Uuid) -> Result<InvoiceRow> {
+    let row = lock(conn, invoice_id).await?;
+    if row.status != "draft" {
+        return Err(Error::conflict(format!("the invoice is {}, not a draft", row.status)));
+    }
+    Ok(row)
+}
+
+/// Adds a document.
+pub async fn insert(conn: &mut Conn, row: &InvoiceRow) -> Result<()> {
+    diesel::insert_into(invoices::table).values(row).execute(conn).await?;
+    Ok(())
+}
+
+/// Writes every column of the document back.
+pub async fn save(conn: &mut Conn, row: &InvoiceRow) -> Result<()> {
+    diesel::update(row).set(row).execute(conn).await?;
+    Ok(())
+}
+
+/// Deletes a draft and its lines.
+pub async fn delete(conn: &mut Conn, row: &InvoiceRow) -> Result<()> {
+    diesel::delete(row).execute(conn).await?;
+    Ok(())
+}
+
+/// The lines of a document, in order.
+pub async fn lines(conn: &mut Conn, tenant_id: &str, invoice_id: Uuid) -> Result<Vec<LineRow>> {
+    use invoice_lines as t;
+    let lines = t::table
+        .filter(t::tenant_id.eq(tenant_id).and(t::invoice_id.eq(invoice_id)))
+        .select(LineRow::as_select())
+        .order(t::order_index);
+    Ok(lines.load(conn).await?)
+}
+
+/// Adds lines.
+pub async fn insert_lines(conn: &mut Conn, lines: &[LineRow]) -> Result<()> {
+    // A statement holds at most 65,535 parameters.
+    for chunk in lines.chunks(1_000) {
+        diesel::insert_into(invoice_lines::table).values(chunk).execute(conn).await?;
+    }
+    Ok(())
+}
+
+/// Makes `new` the lines of a draft: what is not among them goes, what differs from `old` is written.
+pub async fn replace_lines(conn: &mut Conn, old: &[LineRow], new: &[LineRow]) -> Result<()> {
+    use invoice_lines as t;
+    let kept: Vec<Uuid> = new.iter().map(|l| l.line_item_id).collect();
+    let dropped: Vec<Uuid> = old.iter().map(|l| l.line_item_id).filter(|id| !kept.contains(id)).collect();
+    if let Some(first) = old.first() {
+        let gone = t::table.filter(t::tenant_id.eq(&first.tenant_id).and(t::line_item_id.eq_any(dropped)));
+        diesel::delete(gone).execute(conn).await?;
+    }
+    let mut added = vec![];
+    for line in new {
+        match old.iter().find(|l| l.line_item_id == line.line_item_id) {
+            None => added.push(line.clone()),
+            Some(before) if before == line => {}
+            Some(_) => {
+                diesel::update(line).set(line).execute(conn).await?;
+            }
+        }
+    }
+    insert_lines(conn, &added).await
+}
+
+/// Frees what the given lines billed, so that the next run bills it again; or, waived, keeps it spent for good.
+pub async fn release_items(conn: &mut Conn, tenant_id: &str, item_ids: &[Uuid], waive: bool) -> Result<()> {
+    use billed_items as t;
+    let items = t::table.filter(t::tenant_id.eq(tenant_id).and(t::billed_item_id.eq_any(item_ids)));
+    let status = if waive { "spent" } else { "due" };
+    diesel::update(items)
+        .set((t::status.eq(status), t::waived.eq(waive), t::invoice_id.eq(None::<Uuid>)))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Items that are on a document, those that made no line of their own included.
+pub async fn items_of(conn: &mut Conn, tenant_id: &str, invoice_id: Uuid) -> Result<Vec<Uuid>> {
+    use billed_items as t;
+    let items = t::table.filter(t::tenant_id.eq(tenant_id).and(t::invoice_id.eq(invoice_id))).select(t::billed_item_id);
+    Ok(items.load(conn).await?)
+}
+
+/// The partner of a tenant that the caller sees.
+pub async fn partner_of(conn: &mut Conn, tenant_id: &str) -> Result<String> {
+    let found = tenants::table.find(tenant_id).select(tenants::partner_id).first(conn).await.optional()?;
+    found.ok_or(Error::NotFound("tenant"))
+}
+
+/// Ids of services by their slugs; a slug that does not exist is not among them.
+pub async fn service_ids(conn: &mut Conn, slugs: &[&str]) -> Result<Vec<(String, Uuid)>> {
+    let found = services::table.filter(services::slug.eq_any(slugs)).select((services::slug, services::service_id));
+    Ok(found.load(conn).await?)
+}
+
+type Boxed = invoices::BoxedQuery<'static, diesel::pg::Pg>;
+
+fn filtered(filter: &Filter) -> Boxed {
+    use invoices as t;
+    let mut query = t::table.into_boxed();
+    if let Some(status) = &filter.status {
+        query = query.filter(t::status.eq(status.clone()));
+    }
+    if let Some(document_type) = &filter.document_type {
+        query = query.filter(t::document_type.eq(document_type.clone()));
+    }
+    if let Some(tenant_id) = &filter.tenant_id {
+        query = query.filter(t::tenant_id.eq(tenant_id.clone()));
+    }
+    if let Some(partner_id) = &filter.partner_id {
+        query = query.filter(t::partner_id.eq(partner_id.clone()));
+    }
+    if let Some(from) = filter.from {
+        query = query.filter(t::issue_date.ge(from));
+    }
+    if let Some(to) = filter.to {
+        query = query.filter(t::issue_date.le(to));
+    }
+    if let Some(q) = &filter.q {
+        let pattern = format!("%{}%", q.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
+        let number = t::number.ilike(pattern.clone()).assume_not_null();
+        let company = diesel::dsl::sql::<Bool>("COALESCE(buyer_snapshot->>'name', '') ILIKE ").bind::<Text, _>(pattern);
+        query = query.filter(number.or(company));
+    }
+    query
+}
+
+/// A page of the documents that the caller sees, newest first.
+pub async fn list(conn: &mut Conn, filter: &Filter, page: &PageRequest) -> Result<(Vec<InvoiceRow>, i64)> {
+    use invoices as t;
+    let mut rows = filtered(filter).select(InvoiceRow::as_select()).order(t::invoice_id.desc());
+    if let Some(id) = page.after::<Uuid>()? {
+        rows = rows.filter(t::invoice_id.lt(id));
+    }
+    let rows = rows.limit(page.limit()).offset(page.offset()).load(conn).await?;
+    let counted = count_up_to(conn, filtered(filter).select(t::invoice_id).limit(COUNTED)).await?;
+    Ok((rows, counted))
+}
+
+/// Key of a page of a tenant's documents: `<issue date>_<id>`.
+#[derive(Clone, Copy, Debug)]
+pub struct IssuedKey(NaiveDate, Uuid);
+
+impl IssuedKey {
+    /// The key of a row as text.
+    pub fn of(row: &InvoiceRow) -> String {
+        format!("{}_{}", row.issue_date.unwrap_or_default(), row.invoice_id)
+    }
+}
+
+impl std::str::FromStr for IssuedKey {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (date, id) = text.split_once('_').ok_or(())?;
+        Ok(IssuedKey(date.parse().map_err(|_| ())?, id.parse().map_err(|_| ())?))
+    }
+}
+
+/// A page of a tenant's numbered documents, the newest issue date first.
+pub async fn list_issued(conn: &mut Conn, filter: &Filter, page: &PageRequest) -> Result<(Vec<InvoiceRow>, i64)> {
+    use invoices as t;
+    let issued = || filtered(filter).filter(t::number.is_not_null());
+    let mut rows = issued().select(InvoiceRow::as_select()).order((t::issue_date.desc(), t::invoice_id.desc()));
+    if let Some(IssuedKey(date, id)) = page.after()? {
+        // Row comparison keeps it one range of the index.
+        let before = diesel::dsl::sql::<Bool>("(issue_date, invoice_id) < (").bind::<Date, _>(date).sql(", ");
+        rows = rows.filter(before.bind::<SqlUuid, _>(id).sql(")"));
+    }
+    let rows = rows.limit(page.limit()).offset(page.offset()).load(conn).await?;
+    let counted = count_up_to(conn, issued().select(t::invoice_id).limit(COUNTED)).await?;
+    Ok((rows, counted))
+}

@@ -1,0 +1,589 @@
+//! The tables as the migrations leave them. A test compares this with a migrated database.
+#![allow(missing_docs)]
+
+diesel::table! {
+    audit_log (id) {
+        id -> Uuid,
+        at -> Timestamptz,
+        actor -> Text,
+        level -> Text,
+        tenant_id -> Nullable<Text>,
+        partner_id -> Nullable<Text>,
+        service_id -> Nullable<Uuid>,
+        operation -> Text,
+        object_type -> Text,
+        object_id -> Text,
+        before -> Nullable<Jsonb>,
+        after -> Nullable<Jsonb>,
+        reason -> Nullable<Text>,
+        request_id -> Text,
+    }
+}
+
+diesel::table! {
+    billed_items (tenant_id, billed_item_id) {
+        tenant_id -> Text,
+        billed_item_id -> Uuid,
+        partner_id -> Text,
+        source_type -> Text,
+        source_id -> Uuid,
+        period_start -> Timestamptz,
+        kind -> Text,
+        revision -> Integer,
+        subscription_id -> Uuid,
+        currency -> Text,
+        due_at -> Timestamptz,
+        run_date -> Date,
+        own_invoice -> Bool,
+        status -> Text,
+        invoice_id -> Nullable<Uuid>,
+        waived -> Bool,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    billing_profiles (tenant_id) {
+        tenant_id -> Text,
+        partner_id -> Text,
+        company_name -> Text,
+        address_line1 -> Text,
+        address_line2 -> Nullable<Text>,
+        postal_code -> Text,
+        city -> Text,
+        state -> Nullable<Text>,
+        country_code -> Text,
+        vat_number -> Nullable<Text>,
+        tax_exempt -> Bool,
+        tax_exempt_reason -> Nullable<Text>,
+        contact_email -> Nullable<Text>,
+        phone -> Nullable<Text>,
+        is_business -> Bool,
+        peppol_id -> Nullable<Text>,
+        peppol_scheme -> Nullable<Text>,
+        leitweg_id -> Nullable<Text>,
+        preferred_einvoice_format -> Nullable<Text>,
+        preferred_language -> Nullable<Text>,
+        invoice_template_name -> Nullable<Text>,
+        email_template_name -> Nullable<Text>,
+        buyer_reference -> Nullable<Text>,
+        vat_number_status -> Text,
+        vat_number_checked_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    group_members (group_id, user_id) {
+        group_id -> Text,
+        user_id -> Text,
+        tenant_id -> Text,
+        partner_id -> Text,
+    }
+}
+
+diesel::table! {
+    groups (group_id) {
+        group_id -> Text,
+        tenant_id -> Text,
+        partner_id -> Text,
+        name -> Text,
+        role -> Nullable<Text>,
+        source_updated_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    idempotency_keys (day, scope, operation, key) {
+        day -> Date,
+        scope -> Text,
+        operation -> Text,
+        key -> Text,
+        fingerprint -> Bytea,
+        response -> Jsonb,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    invoice_counters (partner_id, series, year) {
+        partner_id -> Text,
+        series -> Text,
+        year -> Integer,
+        last_value -> BigInt,
+    }
+}
+
+diesel::table! {
+    invoice_lines (tenant_id, line_item_id) {
+        tenant_id -> Text,
+        line_item_id -> Uuid,
+        invoice_id -> Uuid,
+        partner_id -> Text,
+        order_index -> Integer,
+        kind -> Text,
+        description -> Text,
+        quantity -> Numeric,
+        unit_label -> Nullable<Text>,
+        unit_price_cents -> Numeric,
+        unit_divisor -> Numeric,
+        amount_cents -> BigInt,
+        requested_tax_rate -> Nullable<Numeric>,
+        requested_tax_category -> Nullable<Text>,
+        tax_rate -> Nullable<Numeric>,
+        tax_category -> Nullable<Text>,
+        tax_cents -> BigInt,
+        tax_date -> Nullable<Date>,
+        period_start -> Nullable<Date>,
+        period_end -> Nullable<Date>,
+        subscription_id -> Nullable<Uuid>,
+        service_id -> Nullable<Uuid>,
+        service_slug -> Nullable<Text>,
+        plan_key -> Nullable<Text>,
+        metric_slug -> Nullable<Text>,
+        billed_item_id -> Nullable<Uuid>,
+        explanation -> Nullable<Jsonb>,
+    }
+}
+
+diesel::table! {
+    invoice_numbers (partner_id, number) {
+        partner_id -> Text,
+        number -> Text,
+        series -> Text,
+        year -> Integer,
+        value -> BigInt,
+        tenant_id -> Text,
+        invoice_id -> Uuid,
+    }
+}
+
+diesel::table! {
+    invoices (tenant_id, invoice_id) {
+        tenant_id -> Text,
+        invoice_id -> Uuid,
+        partner_id -> Text,
+        document_type -> Text,
+        number -> Nullable<Text>,
+        status -> Text,
+        currency -> Text,
+        issue_date -> Nullable<Date>,
+        due_date -> Nullable<Date>,
+        tax_point_date -> Nullable<Date>,
+        period_start -> Nullable<Date>,
+        period_end -> Nullable<Date>,
+        subtotal_cents -> BigInt,
+        tax_cents -> BigInt,
+        total_cents -> BigInt,
+        paid_cents -> BigInt,
+        credited_cents -> BigInt,
+        due_cents -> BigInt,
+        buyer_snapshot -> Nullable<Jsonb>,
+        seller_snapshot -> Nullable<Jsonb>,
+        vat_details -> Nullable<Jsonb>,
+        notes -> Nullable<Text>,
+        referenced_invoice_id -> Nullable<Uuid>,
+        pdf_url -> Nullable<Text>,
+        run_date -> Nullable<Date>,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        finalized_at -> Nullable<Timestamptz>,
+        sent_at -> Nullable<Timestamptz>,
+        paid_at -> Nullable<Timestamptz>,
+        voided_at -> Nullable<Timestamptz>,
+        payment_reversed_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    journals (tenant_id, journal_id) {
+        tenant_id -> Text,
+        journal_id -> Uuid,
+        partner_id -> Text,
+        operation_key -> Text,
+        kind -> Text,
+        invoice_id -> Nullable<Uuid>,
+        occurred_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    ledger_entries (tenant_id, journal_id, entry_no) {
+        tenant_id -> Text,
+        journal_id -> Uuid,
+        entry_no -> SmallInt,
+        partner_id -> Text,
+        account -> Text,
+        currency -> Text,
+        amount_cents -> BigInt,
+        occurred_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    metrics (metric_id) {
+        metric_id -> Uuid,
+        service_id -> Uuid,
+        slug -> Text,
+        name -> Text,
+        unit -> Text,
+        aggregation -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    notifications (tenant_id, notification_id) {
+        tenant_id -> Text,
+        notification_id -> Uuid,
+        partner_id -> Text,
+        user_id -> Nullable<Text>,
+        category -> Text,
+        severity -> Text,
+        message -> Text,
+        parameters -> Jsonb,
+        link -> Nullable<Text>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    outbox_events (id) {
+        id -> Uuid,
+        event_type -> Text,
+        tenant_id -> Nullable<Text>,
+        partner_id -> Nullable<Text>,
+        object_id -> Text,
+        sequence -> BigInt,
+        occurred_at -> Timestamptz,
+        idempotency_key -> Text,
+        data -> Jsonb,
+        dispatched_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    partners (partner_id) {
+        partner_id -> Text,
+        name -> Text,
+        is_active -> Bool,
+        legal_name -> Nullable<Text>,
+        seller_address_line1 -> Nullable<Text>,
+        seller_address_line2 -> Nullable<Text>,
+        seller_postal_code -> Nullable<Text>,
+        seller_city -> Nullable<Text>,
+        seller_state -> Nullable<Text>,
+        seller_country_code -> Nullable<Text>,
+        seller_vat_number -> Nullable<Text>,
+        seller_tax_number -> Nullable<Text>,
+        seller_registration_number -> Nullable<Text>,
+        seller_contact_name -> Nullable<Text>,
+        seller_email -> Nullable<Text>,
+        seller_phone -> Nullable<Text>,
+        seller_iban -> Nullable<Text>,
+        seller_bic -> Nullable<Text>,
+        seller_peppol_id -> Nullable<Text>,
+        seller_peppol_scheme -> Nullable<Text>,
+        small_business_note -> Nullable<Text>,
+        support_email -> Nullable<Text>,
+        logo_url -> Nullable<Text>,
+        invoice_number_prefix -> Text,
+        invoice_template_name -> Nullable<Text>,
+        email_template_name -> Nullable<Text>,
+        timezone -> Text,
+        oss_registered -> Bool,
+        home_tenant_id -> Nullable<Text>,
+        event_sequence -> BigInt,
+        source_updated_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    plan_versions (plan_id, version) {
+        plan_id -> Uuid,
+        version -> Integer,
+        valid_from -> Timestamptz,
+        base_price_cents -> BigInt,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    plans (plan_id) {
+        plan_id -> Uuid,
+        service_id -> Uuid,
+        slug -> Text,
+        name -> Text,
+        description -> Nullable<Text>,
+        tier -> Nullable<Text>,
+        billing_period -> Text,
+        currency -> Text,
+        features -> Jsonb,
+        quotas -> Jsonb,
+        is_active -> Bool,
+        is_public -> Bool,
+        trial_days -> Integer,
+        sort_order -> Integer,
+        metadata -> Jsonb,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    platform_settings (id) {
+        id -> SmallInt,
+        version -> Integer,
+        data -> Jsonb,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    pricing_tiers (plan_id, version, metric_slug, position) {
+        plan_id -> Uuid,
+        version -> Integer,
+        metric_slug -> Text,
+        position -> Integer,
+        pricing_model -> Text,
+        tier_start -> Numeric,
+        tier_end -> Nullable<Numeric>,
+        unit_price_cents -> Numeric,
+        unit_label -> Text,
+        unit_divisor -> Numeric,
+        flat_fee_cents -> BigInt,
+        minimum_cents -> BigInt,
+    }
+}
+
+diesel::table! {
+    quota_notices (tenant_id, metric_id, month_starts_at, threshold_percent) {
+        tenant_id -> Text,
+        service_id -> Uuid,
+        metric_id -> Uuid,
+        month_starts_at -> Timestamptz,
+        threshold_percent -> SmallInt,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    segments (tenant_id, segment_id) {
+        tenant_id -> Text,
+        segment_id -> Uuid,
+        partner_id -> Text,
+        subscription_id -> Uuid,
+        service_id -> Uuid,
+        plan_id -> Uuid,
+        plan_version -> Integer,
+        month_starts_at -> Timestamptz,
+        month_ends_at -> Timestamptz,
+        starts_at -> Timestamptz,
+        ends_at -> Timestamptz,
+        is_trial -> Bool,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    service_keys (key_id) {
+        key_id -> Text,
+        service_id -> Uuid,
+        secret_sha256 -> Bytea,
+        created_at -> Timestamptz,
+        expires_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    services (service_id) {
+        service_id -> Uuid,
+        slug -> Text,
+        name -> Text,
+        description -> Nullable<Text>,
+        category -> Nullable<Text>,
+        icon_url -> Nullable<Text>,
+        version -> Nullable<Text>,
+        app_id -> Nullable<Text>,
+        client_id -> Nullable<Text>,
+        base_url -> Nullable<Text>,
+        health_check_url -> Nullable<Text>,
+        capabilities -> Jsonb,
+        endpoints -> Jsonb,
+        provisioning -> Nullable<Jsonb>,
+        status -> Text,
+        health_status -> Nullable<Text>,
+        heartbeat_interval_seconds -> Nullable<Integer>,
+        last_heartbeat_at -> Nullable<Timestamptz>,
+        missed_heartbeats -> Integer,
+        pending_base_url -> Nullable<Text>,
+        pending_health_check_url -> Nullable<Text>,
+        registration_version -> Integer,
+        registered_at -> Nullable<Timestamptz>,
+        approved_at -> Nullable<Timestamptz>,
+        suspended_at -> Nullable<Timestamptz>,
+        suspension_reason -> Nullable<Text>,
+        is_active -> Bool,
+        is_public -> Bool,
+        sort_order -> Integer,
+        metadata -> Jsonb,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    subscription_periods (tenant_id, period_id) {
+        tenant_id -> Text,
+        period_id -> Uuid,
+        partner_id -> Text,
+        subscription_id -> Uuid,
+        ordinal -> Integer,
+        starts_at -> Timestamptz,
+        ends_at -> Nullable<Timestamptz>,
+        plan_id -> Uuid,
+        plan_version -> Integer,
+        quantity -> Integer,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    subscriptions (tenant_id, subscription_id) {
+        tenant_id -> Text,
+        subscription_id -> Uuid,
+        partner_id -> Text,
+        service_id -> Uuid,
+        plan_id -> Uuid,
+        quantity -> Integer,
+        status -> Text,
+        billing_period -> Text,
+        currency -> Text,
+        mrr_amount_cents -> BigInt,
+        current_period_start -> Nullable<Timestamptz>,
+        current_period_end -> Nullable<Timestamptz>,
+        trial_ends_at -> Nullable<Timestamptz>,
+        activated_at -> Nullable<Timestamptz>,
+        anchor_date -> Nullable<Date>,
+        anchored_at -> Nullable<Timestamptz>,
+        timezone -> Text,
+        pending_cancellation_at -> Nullable<Timestamptz>,
+        pending_plan_id -> Nullable<Uuid>,
+        pending_quantity -> Nullable<Integer>,
+        ends_at -> Nullable<Timestamptz>,
+        past_due_since -> Nullable<Timestamptz>,
+        suspended_at -> Nullable<Timestamptz>,
+        suspension_reason -> Nullable<Text>,
+        cancelled_at -> Nullable<Timestamptz>,
+        cancellation_reason -> Nullable<Text>,
+        pack_subscription_id -> Nullable<Uuid>,
+        metadata -> Jsonb,
+        event_sequence -> BigInt,
+        usage_until -> Nullable<Timestamptz>,
+        next_event_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    tenants (tenant_id) {
+        tenant_id -> Text,
+        partner_id -> Text,
+        name -> Text,
+        is_active -> Bool,
+        preferred_language -> Nullable<Text>,
+        timezone -> Nullable<Text>,
+        metadata -> Jsonb,
+        event_sequence -> BigInt,
+        source_updated_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    usage_events (tenant_id, service_id, idempotency_key) {
+        tenant_id -> Text,
+        service_id -> Uuid,
+        metric_id -> Uuid,
+        segment_id -> Uuid,
+        idempotency_key -> Text,
+        quantity -> Numeric,
+        occurred_at -> Timestamptz,
+        received_at -> Timestamptz,
+        unique_key -> Nullable<Text>,
+        metadata -> Nullable<Jsonb>,
+    }
+}
+
+diesel::table! {
+    usage_keys (tenant_id, service_id, key_hash) {
+        tenant_id -> Text,
+        service_id -> Uuid,
+        key_hash -> Uuid,
+        received_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    usage_totals (tenant_id, segment_id, metric_id, hour, stripe) {
+        tenant_id -> Text,
+        segment_id -> Uuid,
+        metric_id -> Uuid,
+        hour -> Timestamptz,
+        stripe -> SmallInt,
+        service_id -> Uuid,
+        value -> Numeric,
+        events -> BigInt,
+        last_at -> Nullable<Timestamptz>,
+        last_received_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    usage_uniques (tenant_id, segment_id, metric_id, key_hash) {
+        tenant_id -> Text,
+        segment_id -> Uuid,
+        metric_id -> Uuid,
+        key_hash -> Uuid,
+        service_id -> Uuid,
+    }
+}
+
+diesel::table! {
+    user_roles (user_id, role) {
+        user_id -> Text,
+        tenant_id -> Text,
+        partner_id -> Text,
+        role -> Text,
+        granted_by -> Text,
+        granted_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    users (user_id) {
+        user_id -> Text,
+        tenant_id -> Text,
+        partner_id -> Text,
+        email -> Nullable<Text>,
+        display_name -> Nullable<Text>,
+        preferred_language -> Nullable<Text>,
+        is_active -> Bool,
+        claims_valid_from -> Nullable<Timestamptz>,
+        source_updated_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::joinable!(subscriptions -> services (service_id));
+diesel::joinable!(plans -> services (service_id));
+diesel::joinable!(metrics -> services (service_id));
+diesel::allow_tables_to_appear_in_same_query!(audit_log, billed_items, billing_profiles, group_members, groups, idempotency_keys, invoice_counters, invoice_lines, invoice_numbers, invoices, journals, ledger_entries, metrics, notifications, outbox_events, partners, plan_versions, plans, platform_settings, pricing_tiers, quota_notices, segments, service_keys, services, subscription_periods, subscriptions, tenants, usage_events, usage_keys, usage_totals, usage_uniques, user_roles, users);

@@ -1,0 +1,675 @@
+//! From what a request shows to who calls: token or key, then the database, then level and permissions.
+//!
+//! What the database says is at most one second old ([`Fresh`]), so a role that is taken away, and an account that is
+//! switched off, count from the next second on every server, and at once on the one that was told ([`Identity::forget`]).
+use super::fresh::Fresh;
+use super::jwks::Keys;
+use super::jwt::{self, Claims, Expect, Refusal};
+use super::roles::{self, Held, Needs};
+use super::service_key::Shown;
+use super::store::{Directory, Known, Service, Unknown};
+use crate::config::is_external_id;
+use crate::error::Error;
+use async_trait::async_trait;
+use http::HeaderMap;
+use scaicontrol_api::{ApiError, Authenticator, CallerLevel, Level, Operation, Principal};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// How old an answer of the database may be.
+const MAX_AGE: Duration = Duration::from_secs(1);
+
+/// A caller whose identity is proven.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The user's id, or the client id of a service.
+    pub subject: String,
+    /// How far it reaches.
+    pub level: CallerLevel,
+    /// Its tenant; none for a service.
+    pub tenant_id: Option<String>,
+    /// Its partner; none for a service.
+    pub partner_id: Option<String>,
+    /// The service it acts for; none for a user, and for a service account that has registered nothing yet.
+    pub service: Option<Service>,
+    /// Its roles that mean something here, in alphabetical order.
+    pub roles: Vec<&'static str>,
+    /// Its permissions.
+    pub held: Held,
+    /// Names and addresses, for people.
+    pub about: About,
+}
+
+/// What a caller is called.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct About {
+    pub email: Option<String>,
+    pub display_name: Option<String>,
+    pub tenant_name: Option<String>,
+    pub partner_name: Option<String>,
+}
+
+impl Caller {
+    fn service(subject: String, service: Option<Service>, held: Held, roles: Vec<&'static str>) -> Caller {
+        let about = About::default();
+        Caller { subject, level: CallerLevel::Service, tenant_id: None, partner_id: None, service, roles, held, about }
+    }
+}
+
+/// What a request showed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Credentials<'a> {
+    /// The `Authorization` header.
+    pub authorization: Option<&'a str>,
+    /// The `x-scaicontrol-key` header.
+    pub service_key: Option<&'a str>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Identity {
+    keys: Keys,
+    expect: Expect,
+    operator_partner_id: Option<String>,
+    directory: Arc<dyn Directory>,
+    known: Fresh<(String, Option<String>, Option<String>), Arc<Known>>,
+    services: Fresh<String, Option<Service>>,
+    stored_keys: Fresh<String, Option<super::store::StoredKey>>,
+    log: slog::Logger,
+}
+
+fn unauthorized(message: &str) -> Error {
+    Error::Unauthorized(message.to_owned())
+}
+fn forbidden(message: impl Into<String>) -> Error {
+    Error::Forbidden { message: message.into(), details: vec![] }
+}
+
+impl Identity {
+    /// Proves tokens by `keys` and looks callers up in `directory`.
+    pub fn new(
+        keys: Keys, expect: Expect, operator_partner_id: Option<String>, directory: Arc<dyn Directory>, log: slog::Logger,
+    ) -> Identity {
+        let (known, services, stored_keys) = (Fresh::new(MAX_AGE), Fresh::new(MAX_AGE), Fresh::new(MAX_AGE));
+        Identity { keys, expect, operator_partner_id, directory, known, services, stored_keys, log }
+    }
+
+    /// Forgets what the database said, after this server changed who somebody is or may do.
+    pub fn forget(&self) {
+        self.known.clear();
+        self.services.clear();
+        self.stored_keys.clear();
+    }
+
+    /// What the tenant and the partner of a caller are called; as fresh as what let the caller in.
+    pub async fn names(&self, principal: &Principal) -> Result<(Option<String>, Option<String>), Error> {
+        let Some(user_id) = &principal.user_id else { return Ok((None, None)) };
+        let key = (user_id.clone(), principal.tenant_id.clone(), principal.partner_id.clone());
+        let (tenant_id, partner_id) = (principal.tenant_id.as_deref(), principal.partner_id.as_deref());
+        let load = async || self.directory.principal(user_id, tenant_id, partner_id).await.map(Arc::new);
+        let known = self.known.get(key, load).await?;
+        Ok((known.tenant_name.clone(), known.partner_name.clone()))
+    }
+
+    /// Whether the issuer's keys are there.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Who calls. Both a token and a key is a mistake, and refused: which of them counts must never be a guess.
+    pub async fn caller(&self, shown: Credentials<'_>) -> Result<Caller, Error> {
+        match (shown.authorization, shown.service_key) {
+            (None, None) => Err(unauthorized("this needs a token")),
+            (Some(_), Some(_)) => Err(unauthorized("show a token or a key, not both")),
+            (None, Some(key)) => self.by_key(key).await,
+            (Some(header), None) => {
+                let token = bearer(header).ok_or_else(|| unauthorized("the Authorization header must be `Bearer <token>`"))?;
+                self.by_token(token).await
+            }
+        }
+    }
+
+    async fn by_token(&self, token: &str) -> Result<Caller, Error> {
+        #[expect(clippy::disallowed_methods, reason = "an issuer's times are those of the machine's clock")]
+        let now = SystemTime::now();
+        let claims = jwt::verify(token, &self.keys, &self.expect, now).await.map_err(|refusal| match refusal {
+            Refusal::Invalid(why) => unauthorized(why),
+            Refusal::Unavailable => Error::Unavailable("the issuer of the tokens does not answer".into()),
+        })?;
+        if claims.is_service { self.service_account(claims).await } else { self.user(claims).await }
+    }
+
+    async fn by_key(&self, text: &str) -> Result<Caller, Error> {
+        const WRONG: &str = "the key is not valid";
+        let shown = Shown::parse(text).ok_or_else(|| unauthorized(WRONG))?;
+        let load = async || self.directory.service_key(&shown.key_id).await;
+        let stored = self.stored_keys.get(shown.key_id.clone(), load).await?;
+        // An unknown id costs the same comparison as a known one.
+        let hash = stored.as_ref().map_or(&[0_u8; 32][..], |k| &k.secret_sha256);
+        let matches = shown.matches(hash);
+        let Some(stored) = stored.filter(|_| matches) else { return Err(unauthorized(WRONG)) };
+        if stored.expires_at.is_some_and(|end| end <= self.directory.now()) {
+            return Err(unauthorized("the key has been replaced"));
+        }
+        if !stored.service.may_act() {
+            return Err(unauthorized("the service is suspended or deregistered"));
+        }
+        let held = Held::new([roles::SERVICE_ACCOUNT], []);
+        let subject = stored.client_id.unwrap_or_else(|| format!("key:{}", shown.key_id));
+        Ok(Caller::service(subject, Some(stored.service), held, vec![roles::SERVICE_ACCOUNT]))
+    }
+
+    async fn service_account(&self, claims: Claims) -> Result<Caller, Error> {
+        let client_id = claims.client_id.unwrap_or(claims.subject);
+        let load = async || self.directory.service(&client_id).await;
+        let service = self.services.get(client_id.clone(), load).await?;
+        let roles = known_roles(claims.roles.iter().map(String::as_str));
+        let held = Held::new(roles.iter().copied(), claims.permissions.iter().map(String::as_str));
+        Ok(Caller::service(client_id, service, held, roles))
+    }
+
+    async fn user(&self, claims: Claims) -> Result<Caller, Error> {
+        for id in [Some(&claims.subject), claims.tenant_id.as_ref(), claims.partner_id.as_ref()].into_iter().flatten() {
+            if !is_external_id(id) {
+                return Err(unauthorized("the token names an id that cannot be one"));
+            }
+        }
+        let mut known = self.load(&claims, claims.tenant_id.as_deref(), claims.partner_id.as_deref()).await?;
+        // A token may leave out what is known of its user: the tenant, and the tenant's partner.
+        let tenant_id = claims.tenant_id.clone().or_else(|| known.user_tenant_id.clone());
+        let tenant_id = tenant_id.ok_or_else(|| unauthorized("the token names no tenant"))?;
+        if claims.tenant_id.is_none() {
+            known = self.load(&claims, Some(&tenant_id), claims.partner_id.as_deref()).await?;
+        }
+        let partner_id = claims.partner_id.clone().or_else(|| known.tenant_partner_id.clone());
+        let partner_id = partner_id.ok_or_else(|| forbidden("the tenant is not known yet, and the token names no partner"))?;
+        if claims.partner_id.is_none() {
+            known = self.load(&claims, Some(&tenant_id), Some(&partner_id)).await?;
+        }
+        self.same(&known, &claims, &tenant_id, &partner_id)?;
+        if !(known.user_known && known.tenant_known && known.partner_known) {
+            known = self.mirror(&claims, &tenant_id, &partner_id).await?;
+            self.same(&known, &claims, &tenant_id, &partner_id)?;
+        }
+        for (active, what) in [
+            (known.user_is_active, "the user is deactivated"),
+            (known.tenant_is_active, "the tenant is deactivated"),
+            (known.partner_is_active, "the partner is deactivated"),
+        ] {
+            if !active {
+                return Err(unauthorized(what));
+            }
+        }
+        Ok(self.with_rights(&claims, &known, tenant_id, partner_id))
+    }
+
+    /// Level and permissions. What the token claims counts only when it was issued after the last change of the user.
+    fn with_rights(&self, claims: &Claims, known: &Known, tenant_id: String, partner_id: String) -> Caller {
+        let outdated = known.claims_valid_from.is_some_and(|from| claims.issued_at.is_none_or(|at| at < from.timestamp()));
+        let (claimed_roles, claimed): (&[String], &[String]) =
+            if outdated { (&[], &[]) } else { (&claims.roles, &claims.permissions) };
+        let all = claimed_roles.iter().chain(&known.local_roles).chain(&known.group_roles).map(String::as_str);
+        let roles = known_roles(all);
+        let level = roles::level_of_user(roles.iter().copied(), &partner_id, self.operator_partner_id.as_deref());
+        let held = Held::new(roles.iter().copied(), claimed.iter().map(String::as_str));
+        let about = About {
+            email: known.email.clone().or_else(|| claims.email.clone()),
+            display_name: known.display_name.clone().or_else(|| claims.name.clone()),
+            tenant_name: known.tenant_name.clone(),
+            partner_name: known.partner_name.clone(),
+        };
+        let (tenant_id, partner_id) = (Some(tenant_id), Some(partner_id));
+        Caller { subject: claims.subject.clone(), level, tenant_id, partner_id, service: None, roles, held, about }
+    }
+
+    async fn load(&self, claims: &Claims, tenant_id: Option<&str>, partner_id: Option<&str>) -> Result<Arc<Known>, Error> {
+        let key = key_of(claims, tenant_id, partner_id);
+        let load = async || self.directory.principal(&claims.subject, tenant_id, partner_id).await.map(Arc::new);
+        self.known.get(key, load).await
+    }
+
+    async fn mirror(&self, claims: &Claims, tenant_id: &str, partner_id: &str) -> Result<Arc<Known>, Error> {
+        let unknown = Unknown {
+            partner_id: partner_id.to_owned(),
+            tenant_id: tenant_id.to_owned(),
+            tenant_name: claims.tenant_name.clone(),
+            user_id: claims.subject.clone(),
+            email: claims.email.clone(),
+            display_name: claims.name.clone(),
+        };
+        self.directory.mirror(&unknown).await?;
+        slog::info!(self.log, "made known from a token"; "user_id" => &unknown.user_id, "tenant_id" => tenant_id, "partner_id" => partner_id);
+        self.known.forget(&key_of(claims, Some(tenant_id), Some(partner_id)));
+        self.load(claims, Some(tenant_id), Some(partner_id)).await
+    }
+
+    /// A token that names another tenant or partner than the known one is refused: tenants and users move by ScaiKey's
+    /// events, never by a token that somebody still holds.
+    fn same(&self, known: &Known, claims: &Claims, tenant_id: &str, partner_id: &str) -> Result<(), Error> {
+        let other = |known: &Option<String>, said: &str| known.as_deref().is_some_and(|k| k != said);
+        let refusal = if known.user_known && other(&known.user_tenant_id, tenant_id) {
+            "the user is known in another tenant than the token names"
+        } else if known.tenant_known && other(&known.tenant_partner_id, partner_id) {
+            "the tenant is known at another partner than the token names"
+        } else {
+            return Ok(());
+        };
+        slog::warn!(self.log, "token and mirror disagree, a sync is due"; "user_id" => &claims.subject, "tenant_id" => tenant_id, "partner_id" => partner_id, "reason" => refusal);
+        Err(forbidden(refusal))
+    }
+}
+
+type KnownKey = (String, Option<String>, Option<String>);
+fn key_of(claims: &Claims, tenant_id: Option<&str>, partner_id: Option<&str>) -> KnownKey {
+    (claims.subject.clone(), tenant_id.map(str::to_owned), partner_id.map(str::to_owned))
+}
+
+/// Asks [`Identity`] for the generated API, before every operation that is not open to all.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    identity: Arc<Identity>,
+    public_catalog: bool,
+}
+
+impl Gate {
+    /// `public_catalog` opens the reads of the catalogue to callers without a token.
+    pub fn new(identity: Arc<Identity>, public_catalog: bool) -> Gate {
+        Gate { identity, public_catalog }
+    }
+
+    fn is_public(&self, operation: &Operation) -> bool {
+        operation.level == Level::Public || (operation.public_when == Some("catalog.public") && self.public_catalog)
+    }
+}
+
+#[async_trait]
+impl Authenticator for Gate {
+    async fn authorize(
+        &self, headers: &HeaderMap, request_id: &str, operation: &'static Operation,
+    ) -> Result<Principal, ApiError> {
+        let shown = credentials(headers)?;
+        if self.is_public(operation) && shown.authorization.is_none() && shown.service_key.is_none() {
+            return Ok(Principal::public());
+        }
+        let caller = self.identity.caller(shown).await?;
+        let refused = may(&caller, operation);
+        if let Err(why) = refused {
+            slog::warn!(self.identity.log, "refused"; "operation" => operation.id, "actor" => &caller.subject, "tenant_id" => &caller.tenant_id,
+                "reason" => &why, "request_id" => request_id);
+            return Err(ApiError::forbidden(why));
+        }
+        Ok(caller.into())
+    }
+}
+
+/// The headers that can hold credentials; each at most once, or a proxy and we might read different ones.
+fn credentials(headers: &HeaderMap) -> Result<Credentials<'_>, ApiError> {
+    let one = |name: &'static str| {
+        let mut values = headers.get_all(name).iter();
+        match (values.next(), values.next()) {
+            (None, _) => Ok(None),
+            (Some(value), None) => value.to_str().map(Some).map_err(|_| ApiError::unauthorized("the credentials are not text")),
+            (Some(_), Some(_)) => Err(ApiError::unauthorized("show your credentials once")),
+        }
+    };
+    Ok(Credentials { authorization: one("authorization")?, service_key: one("x-scaicontrol-key")? })
+}
+
+/// Whether a caller may run an operation, and if not, why.
+pub fn may(caller: &Caller, operation: &Operation) -> Result<(), String> {
+    let access = if operation.method == "GET" { roles::Access::Read } else { roles::Access::Write };
+    roles::authorise(caller.level, &caller.held, Needs { level: operation.level, permission: operation.permission, access })?;
+    // The registry itself says (409) what a suspended service may not do there.
+    let suspended = caller.service.as_ref().is_some_and(|s| !s.may_act());
+    if suspended && operation.level == Level::Service && operation.group != "registry" {
+        return Err("the service is suspended or deregistered".to_owned());
+    }
+    Ok(())
+}
+
+impl From<Caller> for Principal {
+    fn from(caller: Caller) -> Principal {
+        let is_service = caller.level == CallerLevel::Service;
+        let (read, write): (Vec<_>, Vec<_>) =
+            caller.held.names().into_iter().partition(|p| !caller.held.has(p, roles::Access::Write));
+        Principal {
+            level: caller.level,
+            user_id: (!is_service).then(|| caller.subject.clone()),
+            client_id: is_service.then(|| caller.subject.clone()),
+            subject: caller.subject,
+            tenant_id: caller.tenant_id,
+            partner_id: caller.partner_id,
+            service_slug: caller.service.as_ref().map(|s| s.slug.clone()),
+            service_id: caller.service.as_ref().map(|s| s.service_id),
+            email: caller.about.email,
+            display_name: caller.about.display_name,
+            roles: caller.roles.into_iter().map(str::to_owned).collect(),
+            permissions: write.into_iter().map(str::to_owned).collect(),
+            read_permissions: read.into_iter().map(str::to_owned).collect(),
+        }
+    }
+}
+
+/// The token in `Bearer <token>`; the scheme's case does not matter.
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    let token = token.trim_start_matches(' ');
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+/// The roles that mean something here, each once, in alphabetical order.
+fn known_roles<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'static str> {
+    let mut known: Vec<_> = names.filter_map(roles::role).map(|r| r.name).collect();
+    known.sort_unstable();
+    known.dedup();
+    known
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::dev_issuer::{AUDIENCE, DevIssuer, Mint};
+    use crate::identity::jwks::tests::Fixed;
+    use crate::identity::service_key;
+    use crate::identity::store::StoredKey;
+    use async_trait::async_trait;
+    use chrono::{DateTime, TimeDelta, Utc};
+    use secrecy::ExposeSecret;
+    use std::collections::HashMap;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use uuid::Uuid;
+
+    /// The database's side, in memory: the same answers as the functions of the migration.
+    #[derive(Debug, Default)]
+    struct Memory {
+        users: Mutex<HashMap<String, Known>>,
+        tenants: Mutex<HashMap<String, (String, bool)>>,
+        partners: Mutex<HashMap<String, bool>>,
+        service: Mutex<Option<StoredKey>>,
+        asked: AtomicU32,
+        mirrored: AtomicU32,
+    }
+    #[async_trait]
+    impl Directory for Memory {
+        async fn principal(&self, user: &str, tenant: Option<&str>, partner: Option<&str>) -> crate::error::Result<Known> {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            let absent = Known { user_is_active: true, tenant_is_active: true, partner_is_active: true, ..Known::default() };
+            let mut known = self.users.lock().expect("lock").get(user).cloned().unwrap_or(absent);
+            if let Some((partner_id, active)) = tenant.and_then(|t| self.tenants.lock().expect("lock").get(t).cloned()) {
+                (known.tenant_known, known.tenant_partner_id, known.tenant_is_active) = (true, Some(partner_id), active);
+            }
+            if let Some(active) = partner.and_then(|p| self.partners.lock().expect("lock").get(p).copied()) {
+                (known.partner_known, known.partner_is_active) = (true, active);
+            }
+            Ok(known)
+        }
+        async fn service(&self, client_id: &str) -> crate::error::Result<Option<Service>> {
+            let stored = self.service.lock().expect("lock").clone();
+            Ok(stored.filter(|s| s.client_id.as_deref() == Some(client_id)).map(|s| s.service))
+        }
+        async fn service_key(&self, key_id: &str) -> crate::error::Result<Option<StoredKey>> {
+            Ok(self.service.lock().expect("lock").clone().filter(|_| key_id != "unknownkey"))
+        }
+        async fn mirror(&self, unknown: &Unknown) -> crate::error::Result<()> {
+            self.mirrored.fetch_add(1, Ordering::SeqCst);
+            self.partners.lock().expect("lock").entry(unknown.partner_id.clone()).or_insert(true);
+            self.tenants.lock().expect("lock").entry(unknown.tenant_id.clone()).or_insert((unknown.partner_id.clone(), true));
+            self.add_user(&unknown.user_id, &unknown.tenant_id, |_| ());
+            Ok(())
+        }
+        fn now(&self) -> DateTime<Utc> {
+            DateTime::from_timestamp(1_000_000, 0).expect("a time")
+        }
+    }
+    impl Memory {
+        fn add_user(&self, id: &str, tenant_id: &str, change: impl FnOnce(&mut Known)) {
+            let mut user = Known {
+                user_known: true,
+                user_tenant_id: Some(tenant_id.to_owned()),
+                user_is_active: true,
+                tenant_is_active: true,
+                partner_is_active: true,
+                ..Known::default()
+            };
+            change(&mut user);
+            self.users.lock().expect("lock").entry(id.to_owned()).or_insert(user);
+        }
+        fn home(&self) {
+            for partner in ["prt_op", "prt_1"] {
+                self.partners.lock().expect("lock").insert(partner.into(), true);
+            }
+            self.tenants.lock().expect("lock").insert("tnt_1".into(), ("prt_1".into(), true));
+            self.tenants.lock().expect("lock").insert("tnt_op".into(), ("prt_op".into(), true));
+        }
+    }
+
+    struct Bench {
+        issuer: DevIssuer,
+        memory: Arc<Memory>,
+        identity: Identity,
+    }
+    fn bench() -> Bench {
+        let issuer = DevIssuer::generate("https://id.test");
+        let keys = Keys::new(Arc::new(Fixed::new(issuer.jwks())), Duration::from_secs(3600), Duration::from_secs(30));
+        let expect = Expect { issuer: "https://id.test".into(), audience: vec![AUDIENCE.into()], leeway: Duration::from_secs(60) };
+        let memory = Arc::new(Memory::default());
+        memory.home();
+        let log = slog::Logger::root(slog::Discard, slog::o!());
+        let identity = Identity::new(keys, expect, Some("prt_op".into()), memory.clone(), log);
+        Bench { issuer, memory, identity }
+    }
+    impl Bench {
+        async fn call(&self, mint: &Mint) -> Result<Caller, Error> {
+            let header = format!("Bearer {}", self.issuer.mint(mint));
+            self.identity.caller(Credentials { authorization: Some(&header), service_key: None }).await
+        }
+    }
+    fn user(id: &str, tenant: &str, partner: &str, roles: &[&str]) -> Mint {
+        Mint {
+            subject: id.into(),
+            tenant_id: Some(tenant.into()).filter(|t: &String| !t.is_empty()),
+            partner_id: Some(partner.into()).filter(|p: &String| !p.is_empty()),
+            roles: roles.iter().map(|r| (*r).to_owned()).collect(),
+            ..Mint::default()
+        }
+    }
+    fn refused(result: Result<Caller, Error>) -> &'static str {
+        match result {
+            Err(Error::Unauthorized(_)) => "401",
+            Err(Error::Forbidden { .. }) => "403",
+            Err(Error::Unavailable(_)) => "503",
+            Err(_) => "other",
+            Ok(_) => "accepted",
+        }
+    }
+
+    #[tokio::test]
+    async fn an_unknown_caller_becomes_known_once() {
+        let bench = bench();
+        let mint = user("usr_new", "tnt_new", "prt_new", &["tenant_admin", "no_such_role"]);
+        let caller = bench.call(&mint).await.expect("accepted");
+        assert_eq!((caller.level, caller.roles.as_slice()), (CallerLevel::Tenant, &["tenant_admin"][..]));
+        bench.call(&mint).await.expect("accepted");
+        assert_eq!(bench.memory.mirrored.load(Ordering::SeqCst), 1);
+        let asked = bench.memory.asked.load(Ordering::SeqCst);
+        for _ in 0..20 {
+            bench.call(&mint).await.expect("accepted");
+        }
+        assert_eq!(bench.memory.asked.load(Ordering::SeqCst), asked, "within a second the database is not asked again");
+    }
+
+    #[tokio::test]
+    async fn a_token_never_moves_anybody() {
+        let bench = bench();
+        bench.memory.add_user("usr_1", "tnt_1", |_| ());
+        assert_eq!(refused(bench.call(&user("usr_1", "tnt_op", "prt_op", &[])).await), "403");
+        assert_eq!(refused(bench.call(&user("usr_1", "tnt_1", "prt_op", &[])).await), "403");
+        assert_eq!(refused(bench.call(&user("usr_new", "tnt_1", "prt_op", &[])).await), "403");
+        assert_eq!(refused(bench.call(&user("usr_1", "tnt_never_seen", "prt_1", &[])).await), "403");
+        assert_eq!(bench.memory.mirrored.load(Ordering::SeqCst), 0, "and nothing is made known on the way");
+        assert_eq!(refused(bench.call(&user("usr_1", "tnt_1", "prt_1", &[])).await), "accepted");
+    }
+
+    #[tokio::test]
+    async fn a_token_may_leave_out_what_is_known() {
+        let bench = bench();
+        bench.memory.add_user("usr_1", "tnt_1", |_| ());
+        for mint in [user("usr_1", "", "", &[]), user("usr_1", "tnt_1", "", &[]), user("usr_1", "", "prt_1", &[])] {
+            let caller = bench.call(&mint).await.expect("accepted");
+            assert_eq!((caller.tenant_id.as_deref(), caller.partner_id.as_deref()), (Some("tnt_1"), Some("prt_1")));
+        }
+        assert_eq!(refused(bench.call(&user("usr_new", "", "", &[])).await), "401");
+        assert_eq!(refused(bench.call(&user("usr_new", "tnt_new", "", &[])).await), "403");
+        assert_eq!(refused(bench.call(&user("usr'; --", "tnt_1", "prt_1", &[])).await), "401");
+    }
+
+    #[tokio::test]
+    async fn whoever_is_switched_off_is_out() {
+        for what in ["user", "tenant", "partner"] {
+            let bench = bench();
+            bench.memory.add_user("usr_1", "tnt_1", |u| u.user_is_active = what != "user");
+            bench.memory.tenants.lock().expect("lock").insert("tnt_1".into(), ("prt_1".into(), what != "tenant"));
+            bench.memory.partners.lock().expect("lock").insert("prt_1".into(), what != "partner");
+            assert_eq!(refused(bench.call(&user("usr_1", "tnt_1", "prt_1", &["super_admin"])).await), "401", "{what}");
+            assert_eq!(refused(bench.call(&user("usr_1", "tnt_1", "", &[])).await), "401", "{what}, left out of the token");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_outdated_token_keeps_its_identity_and_loses_its_roles() {
+        let bench = bench();
+        bench.memory.add_user("usr_1", "tnt_1", |u| {
+            u.claims_valid_from = Some(Utc::now() + TimeDelta::hours(1));
+            u.local_roles = vec!["tenant_member".into()];
+        });
+        let caller = bench.call(&user("usr_1", "tnt_1", "prt_1", &["partner_admin"])).await.expect("accepted");
+        assert_eq!(caller.roles, ["tenant_member"], "what is granted here stays");
+        assert_eq!(caller.level, CallerLevel::Tenant);
+        assert_eq!(caller.held.names(), ["services:read", "subscriptions:read"]);
+    }
+
+    #[tokio::test]
+    async fn roles_come_from_token_database_and_groups() {
+        let bench = bench();
+        bench.memory.add_user("usr_1", "tnt_op", |u| {
+            u.local_roles = vec!["support".into()];
+            u.group_roles = vec!["billing_admin".into(), "support".into()];
+        });
+        let caller = bench.call(&user("usr_1", "tnt_op", "prt_op", &["tenant_admin"])).await.expect("accepted");
+        assert_eq!(caller.roles, ["billing_admin", "support", "tenant_admin"]);
+        assert_eq!(caller.level, CallerLevel::Platform);
+        // The same roles at another partner make nobody staff of the platform.
+        bench.memory.add_user("usr_2", "tnt_1", |u| u.local_roles = vec!["super_admin".into()]);
+        let caller = bench.call(&user("usr_2", "tnt_1", "prt_1", &["platform_admin"])).await.expect("accepted");
+        assert_eq!(caller.level, CallerLevel::Tenant);
+    }
+
+    #[tokio::test]
+    async fn a_service_account_is_a_service_whatever_it_claims() {
+        let bench = bench();
+        let mint = Mint { client_id: Some("client-1".into()), ..user("client-1", "tnt_op", "prt_op", &["super_admin"]) };
+        let caller = bench.call(&mint).await.expect("accepted");
+        assert_eq!(caller.level, CallerLevel::Service);
+        assert!(caller.service.is_none() && caller.tenant_id.is_none(), "it has registered nothing, and has no tenant");
+        assert_eq!(bench.memory.mirrored.load(Ordering::SeqCst), 0);
+    }
+
+    #[tokio::test]
+    async fn keys_of_services() {
+        let bench = bench();
+        let key = service_key::generate();
+        let text = key.text.expose_secret().to_owned();
+        let stored = |status: &str, expires_at| StoredKey {
+            service: Service { service_id: Uuid::nil(), slug: "vault".into(), status: status.into() },
+            client_id: Some("client-1".into()),
+            secret_sha256: key.sha256.to_vec(),
+            expires_at,
+        };
+        let now = bench.memory.now();
+        let other = service_key::generate().text.expose_secret().to_owned();
+        for (status, expires_at, shown, expected) in [
+            ("active", None, &text, "accepted"),
+            ("degraded", None, &text, "accepted"),
+            ("pending", None, &text, "accepted"),
+            ("suspended", None, &text, "401"),
+            ("deregistered", None, &text, "401"),
+            ("active", Some(now + TimeDelta::seconds(1)), &text, "accepted"),
+            ("active", Some(now), &text, "401"),
+            ("active", None, &other, "401"),
+        ] {
+            *bench.memory.service.lock().expect("lock") = Some(stored(status, expires_at));
+            bench.identity.forget();
+            let got = bench.identity.caller(Credentials { authorization: None, service_key: Some(shown) }).await;
+            assert_eq!(refused(got), expected, "{status} {expires_at:?}");
+        }
+        *bench.memory.service.lock().expect("lock") = None;
+        bench.identity.forget();
+        let got = bench.identity.caller(Credentials { authorization: None, service_key: Some(&text) }).await;
+        assert_eq!(refused(got), "401");
+    }
+
+    #[tokio::test]
+    async fn headers_that_are_no_credentials() {
+        let bench = bench();
+        let token = bench.issuer.mint(&user("usr_1", "tnt_1", "prt_1", &[]));
+        for (header, expected) in [
+            (format!("Bearer {token}"), "accepted"),
+            (format!("bearer  {token}"), "accepted"),
+            (token.clone(), "401"),
+            (format!("Basic {token}"), "401"),
+            ("Bearer".to_owned(), "401"),
+            ("Bearer ".to_owned(), "401"),
+            (format!("Bearer {token} x"), "401"),
+        ] {
+            let got = bench.identity.caller(Credentials { authorization: Some(&header), service_key: None }).await;
+            assert_eq!(refused(got), expected, "{header}");
+        }
+        let both = format!("Bearer {token}");
+        let got = bench.identity.caller(Credentials { authorization: Some(&both), service_key: Some("sck_x") }).await;
+        assert_eq!(refused(got), "401");
+        assert_eq!(refused(bench.identity.caller(Credentials::default()).await), "401");
+    }
+
+    #[test]
+    fn every_operation_of_the_specification_is_decided() {
+        let caller = |level, roles: &[&'static str]| Caller {
+            subject: "x".into(),
+            level,
+            tenant_id: None,
+            partner_id: None,
+            service: None,
+            roles: roles.to_vec(),
+            held: Held::new(roles.iter().copied(), []),
+            about: About::default(),
+        };
+        for operation in scaicontrol_api::OPERATIONS.iter().copied() {
+            let allowed = |level, roles: &[&'static str]| may(&caller(level, roles), operation).is_ok();
+            let everything = ["super_admin"];
+            let open = operation.level == Level::Public;
+            assert_eq!(allowed(CallerLevel::Public, &everything), open, "{}: nobody", operation.id);
+            let platform = !matches!(operation.level, Level::Service);
+            assert_eq!(allowed(CallerLevel::Platform, &everything), platform, "{}: super_admin", operation.id);
+            let service = matches!(operation.level, Level::Public | Level::TenantOrService | Level::Service);
+            assert_eq!(allowed(CallerLevel::Service, &everything), service, "{}: a service", operation.id);
+            let free = matches!(operation.permission, "any" | "none");
+            assert_eq!(allowed(CallerLevel::Platform, &[]), platform && free, "{}: without a role", operation.id);
+            if matches!(operation.level, Level::Partner | Level::Platform) {
+                assert!(!allowed(CallerLevel::Tenant, &everything), "{}: a tenant with every permission", operation.id);
+            }
+            if operation.level == Level::Platform {
+                assert!(!allowed(CallerLevel::Partner, &everything), "{}: a partner with every permission", operation.id);
+            }
+        }
+    }
+
+    #[test]
+    fn credentials_that_stand_twice_are_refused() {
+        let mut headers = HeaderMap::new();
+        headers.append("authorization", "Bearer a".parse().expect("a value"));
+        assert!(credentials(&headers).is_ok());
+        headers.append("authorization", "Bearer b".parse().expect("a value"));
+        assert_eq!(credentials(&headers).expect_err("refused").status(), 401);
+    }
+}

@@ -1,0 +1,117 @@
+//! What metering reads of the catalogue and of subscriptions.
+use super::rules::AGE_MAX;
+use crate::db::Conn;
+use crate::db::schema::{metrics, services, tenants};
+use crate::db::statement::statement;
+use crate::error::{Error, Result};
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::{Array, Jsonb, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use scaicontrol_types::MetricAggregation;
+use uuid::Uuid;
+
+/// The longest usage month, with a day for clock changes.
+const MONTH_MAX: TimeDelta = TimeDelta::days(32);
+
+/// A metric.
+#[derive(Clone, Debug)]
+pub struct MetricRow {
+    /// Its id.
+    pub metric_id: Uuid,
+    /// Its slug.
+    pub slug: String,
+    /// Its name.
+    pub name: String,
+    /// What one of it is called.
+    pub unit: String,
+    /// How events become the quantity.
+    pub aggregation: MetricAggregation,
+}
+
+/// The columns of a metric.
+type MetricColumns = (Uuid, String, String, String, String);
+
+fn metric(row: MetricColumns) -> Result<MetricRow> {
+    let (metric_id, slug, name, unit, aggregation) = row;
+    Ok(MetricRow { metric_id, slug, name, unit, aggregation: aggregation.parse().map_err(Error::internal)? })
+}
+
+/// Slug, name and metrics of a service.
+pub async fn service(conn: &mut Conn, service_id: Uuid) -> Result<(String, String, Vec<MetricRow>)> {
+    let (slug, name): (String, String) = services::table
+        .filter(services::service_id.eq(service_id))
+        .select((services::slug, services::name))
+        .first(conn)
+        .await
+        .optional()?
+        .ok_or(Error::NotFound("service"))?;
+    Ok((slug, name, service_metrics(conn, service_id).await?))
+}
+
+/// The metrics of a service, by slug.
+pub async fn service_metrics(conn: &mut Conn, service_id: Uuid) -> Result<Vec<MetricRow>> {
+    let rows: Vec<MetricColumns> = metrics::table
+        .filter(metrics::service_id.eq(service_id))
+        .order(metrics::slug)
+        .select((metrics::metric_id, metrics::slug, metrics::name, metrics::unit, metrics::aggregation))
+        .load(conn)
+        .await?;
+    rows.into_iter().map(metric).collect()
+}
+
+/// Those of the ids that are tenants.
+pub async fn known_tenants(conn: &mut Conn, ids: &[String]) -> Result<Vec<String>> {
+    Ok(tenants::table.filter(tenants::tenant_id.eq_any(ids)).select(tenants::tenant_id).load(conn).await?)
+}
+
+/// A segment that events can be counted in.
+#[derive(Clone, Debug, PartialEq, Queryable)]
+pub struct SegmentRow {
+    /// Whose it is.
+    pub tenant_id: String,
+    /// Its id.
+    pub segment_id: Uuid,
+    /// The tenant's partner.
+    pub partner_id: String,
+    /// What it is a segment of.
+    pub subscription_id: Uuid,
+    /// Start of the whole usage month.
+    pub month_starts_at: DateTime<Utc>,
+    /// End of the whole usage month.
+    pub month_ends_at: DateTime<Utc>,
+    /// Start, itself included.
+    pub starts_at: DateTime<Utc>,
+    /// End, itself not included.
+    pub ends_at: DateTime<Utc>,
+    /// The limits of the subscription's plan, by slug of the metric.
+    pub quotas: serde_json::Value,
+}
+
+type SegmentColumns = (Text, SqlUuid, Text, SqlUuid, Timestamptz, Timestamptz, Timestamptz, Timestamptz, Jsonb);
+
+/// The begun live subscriptions of tenants to a service, and their segments that may hold an event of the last 35 days.
+pub async fn tenant_segments(
+    conn: &mut Conn, service_id: Uuid, tenant_ids: &[&str], now: DateTime<Utc>,
+) -> Result<(Vec<(String, Uuid)>, Vec<SegmentRow>)> {
+    let live = statement::<(Text, SqlUuid)>(
+        "SELECT tenant_id, subscription_id FROM subscriptions
+         WHERE service_id = $1 AND tenant_id = ANY($2) AND status NOT IN ('pending', 'cancelled', 'expired')",
+    )
+    .bind::<SqlUuid, _>(service_id)
+    .bind::<Array<Text>, _>(tenant_ids);
+    // The bound on `starts_at` is for the index: a segment is no longer than a usage month.
+    let segments = statement::<SegmentColumns>(
+        "SELECT g.tenant_id, g.segment_id, g.partner_id, g.subscription_id, g.month_starts_at, g.month_ends_at, g.starts_at,
+           g.ends_at, p.quotas
+         FROM segments g JOIN subscriptions s USING (tenant_id, subscription_id) JOIN plans p ON p.plan_id = s.plan_id
+         WHERE g.tenant_id = ANY($1) AND g.service_id = $2 AND g.starts_at > $3 AND g.ends_at > $4
+         ORDER BY g.tenant_id, g.starts_at",
+    )
+    .bind::<Array<Text>, _>(tenant_ids)
+    .bind::<SqlUuid, _>(service_id)
+    .bind::<Timestamptz, _>(now - AGE_MAX - MONTH_MAX)
+    .bind::<Timestamptz, _>(now - AGE_MAX);
+    let (mut first, mut second): (&Conn, &Conn) = (conn, conn);
+    Ok(futures::try_join!(live.load(&mut first), segments.load(&mut second))?)
+}

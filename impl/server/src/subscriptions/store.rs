@@ -1,0 +1,234 @@
+//! SQL of subscriptions, their periods and segments.
+use crate::db::Conn;
+use crate::db::schema::{billed_items, billing_profiles, segments, subscription_periods, subscriptions};
+use crate::error::{Error, Result, on_conflict};
+use crate::op::OpContext;
+use chrono::{DateTime, NaiveDate, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::Text;
+use diesel_async::RunQueryDsl;
+use serde::Serialize;
+use uuid::Uuid;
+
+/// A row of `subscriptions`.
+#[derive(Clone, Debug, Queryable, Selectable, Insertable, AsChangeset, Identifiable, Serialize)]
+#[diesel(table_name = subscriptions, primary_key(tenant_id, subscription_id), treat_none_as_null = true)]
+#[expect(missing_docs, reason = "the columns are described in the migration and in the specification")]
+pub struct SubscriptionRow {
+    pub tenant_id: String,
+    pub subscription_id: Uuid,
+    pub partner_id: String,
+    pub service_id: Uuid,
+    pub plan_id: Uuid,
+    pub quantity: i32,
+    pub status: String,
+    pub billing_period: String,
+    pub currency: String,
+    pub mrr_amount_cents: i64,
+    pub current_period_start: Option<DateTime<Utc>>,
+    pub current_period_end: Option<DateTime<Utc>>,
+    pub trial_ends_at: Option<DateTime<Utc>>,
+    pub activated_at: Option<DateTime<Utc>>,
+    pub anchor_date: Option<NaiveDate>,
+    pub anchored_at: Option<DateTime<Utc>>,
+    pub timezone: String,
+    pub pending_cancellation_at: Option<DateTime<Utc>>,
+    pub pending_plan_id: Option<Uuid>,
+    pub pending_quantity: Option<i32>,
+    pub ends_at: Option<DateTime<Utc>>,
+    pub past_due_since: Option<DateTime<Utc>>,
+    pub suspended_at: Option<DateTime<Utc>>,
+    pub suspension_reason: Option<String>,
+    pub cancelled_at: Option<DateTime<Utc>>,
+    pub cancellation_reason: Option<String>,
+    pub pack_subscription_id: Option<Uuid>,
+    pub metadata: serde_json::Value,
+    pub event_sequence: i64,
+    pub usage_until: Option<DateTime<Utc>>,
+    pub next_event_at: Option<DateTime<Utc>>,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+/// A row of `subscription_periods`.
+#[derive(Clone, Debug, Queryable, Selectable, Insertable)]
+#[diesel(table_name = subscription_periods)]
+#[expect(missing_docs, reason = "the columns are described in the migration")]
+pub struct PeriodRow {
+    pub tenant_id: String,
+    pub period_id: Uuid,
+    pub partner_id: String,
+    pub subscription_id: Uuid,
+    pub ordinal: i32,
+    pub starts_at: DateTime<Utc>,
+    pub ends_at: Option<DateTime<Utc>>,
+    pub plan_id: Uuid,
+    pub plan_version: i32,
+    pub quantity: i32,
+    pub created_at: DateTime<Utc>,
+}
+
+/// A row of `segments`.
+#[derive(Clone, Debug, Queryable, Selectable, Insertable)]
+#[diesel(table_name = segments)]
+#[expect(missing_docs, reason = "the columns are described in the migration")]
+pub struct SegmentRow {
+    pub tenant_id: String,
+    pub segment_id: Uuid,
+    pub partner_id: String,
+    pub subscription_id: Uuid,
+    pub service_id: Uuid,
+    pub plan_id: Uuid,
+    pub plan_version: i32,
+    pub month_starts_at: DateTime<Utc>,
+    pub month_ends_at: DateTime<Utc>,
+    pub starts_at: DateTime<Utc>,
+    pub ends_at: DateTime<Utc>,
+    pub is_trial: bool,
+    pub created_at: DateTime<Utc>,
+}
+
+/// A row of `billed_items`: something that is billed once.
+#[derive(Clone, Debug, Queryable, Selectable, Insertable)]
+#[diesel(table_name = billed_items)]
+#[expect(missing_docs, reason = "the columns are described in the migration")]
+pub struct BilledItemRow {
+    pub tenant_id: String,
+    pub billed_item_id: Uuid,
+    pub partner_id: String,
+    pub source_type: String,
+    pub source_id: Uuid,
+    pub period_start: DateTime<Utc>,
+    pub kind: String,
+    pub revision: i32,
+    pub subscription_id: Uuid,
+    pub currency: String,
+    pub due_at: DateTime<Utc>,
+    pub run_date: NaiveDate,
+    pub own_invoice: bool,
+    pub status: String,
+    pub invoice_id: Option<Uuid>,
+    pub waived: bool,
+    pub created_at: DateTime<Utc>,
+}
+
+/// What a new subscription takes from its tenant and partner.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct Owner {
+    /// The tenant's partner.
+    #[diesel(sql_type = Text)]
+    pub partner_id: String,
+    /// The partner's IANA timezone.
+    #[diesel(sql_type = Text)]
+    pub timezone: String,
+}
+
+/// The partner of the tenant that `op` sees.
+pub async fn owner(conn: &mut Conn) -> Result<Owner> {
+    let owner = diesel::sql_query("SELECT partner_id, timezone FROM sc_own_partner()").get_result(conn).await.optional()?;
+    owner.ok_or(Error::NotFound("tenant"))
+}
+
+/// Whether the tenant has a billing profile.
+pub async fn has_profile(conn: &mut Conn, tenant_id: &str) -> Result<bool> {
+    let found = billing_profiles::table.filter(billing_profiles::tenant_id.eq(tenant_id));
+    Ok(diesel::select(diesel::dsl::exists(found)).get_result(conn).await?)
+}
+
+/// Whether the tenant ever had a trial of the service.
+pub async fn had_trial(conn: &mut Conn, tenant_id: &str, service_id: Uuid) -> Result<bool> {
+    use subscriptions as t;
+    let found = t::table
+        .filter(t::tenant_id.eq(tenant_id).and(t::service_id.eq(service_id)).and(t::trial_ends_at.is_not_null()));
+    Ok(diesel::select(diesel::dsl::exists(found)).get_result(conn).await?)
+}
+
+/// Adds a subscription.
+///
+/// Errors: 409 when the tenant has a live one for the service.
+pub async fn insert(conn: &mut Conn, row: &SubscriptionRow) -> Result<()> {
+    let done = diesel::insert_into(subscriptions::table).values(row).execute(conn).await;
+    on_conflict(done, "subscriptions_live", || {
+        Error::conflict("the tenant already has a live subscription to this service")
+    })?;
+    Ok(())
+}
+
+/// Writes every column of the row back, with the time of the operation.
+pub async fn save(conn: &mut Conn, op: &OpContext, row: &mut SubscriptionRow) -> Result<()> {
+    row.updated_at = op.now;
+    diesel::update(&*row).set(&*row).execute(conn).await?;
+    Ok(())
+}
+
+/// One subscription of the tenants that `op` sees.
+pub async fn get(conn: &mut Conn, subscription_id: Uuid) -> Result<SubscriptionRow> {
+    use subscriptions as t;
+    let row = t::table
+        .filter(t::subscription_id.eq(subscription_id))
+        .select(SubscriptionRow::as_select())
+        .first(conn)
+        .await
+        .optional()?;
+    row.ok_or(Error::NotFound("subscription"))
+}
+
+/// The subscription, locked until the transaction ends: whoever changes its state or its segments holds this lock.
+pub async fn lock(conn: &mut Conn, tenant_id: &str, subscription_id: Uuid) -> Result<SubscriptionRow> {
+    use subscriptions as t;
+    let row = t::table
+        .filter(t::tenant_id.eq(tenant_id).and(t::subscription_id.eq(subscription_id)))
+        .select(SubscriptionRow::as_select())
+        .for_no_key_update()
+        .first(conn)
+        .await
+        .optional()?;
+    row.ok_or(Error::NotFound("subscription"))
+}
+
+/// Subscriptions whose next event lies at or before `until`, earliest first, after the given position.
+pub async fn due(
+    conn: &mut Conn, tenant_id: Option<&str>, until: DateTime<Utc>, after: Option<(DateTime<Utc>, Uuid)>, limit: i64,
+) -> Result<Vec<(String, Uuid, DateTime<Utc>)>> {
+    use subscriptions as t;
+    let mut query = t::table
+        .filter(t::next_event_at.le(until))
+        .select((t::tenant_id, t::subscription_id, t::next_event_at.assume_not_null()))
+        .order((t::next_event_at, t::subscription_id))
+        .limit(limit)
+        .into_boxed();
+    if let Some(tenant_id) = tenant_id {
+        query = query.filter(t::tenant_id.eq(tenant_id.to_string()));
+    }
+    if let Some((at, id)) = after {
+        query = query.filter(t::next_event_at.gt(at).or(t::next_event_at.eq(at).and(t::subscription_id.gt(id))));
+    }
+    Ok(query.load(conn).await?)
+}
+
+/// Adds a billing period.
+pub async fn insert_period(conn: &mut Conn, row: &PeriodRow) -> Result<()> {
+    diesel::insert_into(subscription_periods::table).values(row).execute(conn).await?;
+    Ok(())
+}
+
+/// Number of the newest billing period of a subscription.
+pub async fn last_ordinal(conn: &mut Conn, tenant_id: &str, subscription_id: Uuid) -> Result<Option<i32>> {
+    use subscription_periods as t;
+    let last = t::table
+        .filter(t::tenant_id.eq(tenant_id).and(t::subscription_id.eq(subscription_id)))
+        .select(diesel::dsl::max(t::ordinal));
+    Ok(last.first(conn).await?)
+}
+
+/// Adds a segment.
+pub async fn insert_segment(conn: &mut Conn, row: &SegmentRow) -> Result<()> {
+    diesel::insert_into(segments::table).values(row).execute(conn).await?;
+    Ok(())
+}
+
+/// Adds something to bill.
+pub async fn insert_item(conn: &mut Conn, row: &BilledItemRow) -> Result<()> {
+    diesel::insert_into(billed_items::table).values(row).execute(conn).await?;
+    Ok(())
+}

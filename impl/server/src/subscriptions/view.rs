@@ -1,0 +1,167 @@
+//! Subscriptions as callers and subscribers to events see them.
+use super::store::SubscriptionRow;
+use crate::catalog::{self, PlanPrice};
+use crate::db::Conn;
+use crate::error::{Error, Result};
+use crate::op::OpContext;
+use chrono::{DateTime, Utc};
+use scaicontrol_domain::subscription::State;
+use scaicontrol_types::{
+    ChangeKind, EventSubscriptionActivated, EventSubscriptionCancelled, EventSubscriptionChanged, OwnerKind,
+    SubscriptionResponse, TerminalState,
+};
+use std::collections::BTreeMap;
+
+/// One subscription.
+pub fn response(sub: &SubscriptionRow, service_slug: &str, plan_slug: &str) -> Result<SubscriptionResponse> {
+    let s = sub.clone();
+    Ok(SubscriptionResponse {
+        id: s.subscription_id,
+        tenant_id: s.tenant_id,
+        partner_id: s.partner_id,
+        service_id: s.service_id,
+        service_slug: service_slug.into(),
+        plan_id: s.plan_id,
+        plan_key: format!("{service_slug}.{plan_slug}"),
+        quantity: s.quantity,
+        status: parse(&s.status)?,
+        billing_period: parse(&s.billing_period)?,
+        currency: s.currency,
+        mrr_amount_cents: s.mrr_amount_cents,
+        current_period_start: s.current_period_start,
+        current_period_end: s.current_period_end,
+        trial_ends_at: s.trial_ends_at,
+        activated_at: s.activated_at,
+        pending_cancellation_at: s.pending_cancellation_at,
+        pending_plan_id: s.pending_plan_id,
+        pending_quantity: s.pending_quantity,
+        anchor_date: s.anchor_date,
+        timezone: Some(s.timezone),
+        ends_at: s.ends_at,
+        past_due_since: s.past_due_since,
+        suspended_at: s.suspended_at,
+        suspension_reason: s.suspension_reason.as_deref().map(parse).transpose()?,
+        cancelled_at: s.cancelled_at,
+        cancellation_reason: s.cancellation_reason,
+        pack_subscription_id: s.pack_subscription_id,
+        metadata: metadata(&s.metadata),
+        created_at: s.created_at,
+        updated_at: s.updated_at,
+    })
+}
+
+/// Several, with their plans' names looked up once for each plan.
+pub async fn responses(conn: &mut Conn, rows: Vec<SubscriptionRow>) -> Result<Vec<SubscriptionResponse>> {
+    let mut names = BTreeMap::new();
+    let mut out = Vec::with_capacity(rows.len());
+    for row in rows {
+        if !names.contains_key(&row.plan_id) {
+            names.insert(row.plan_id, catalog::slugs(conn, row.plan_id).await?);
+        }
+        let (service, plan) = &names[&row.plan_id];
+        out.push(response(&row, service, plan)?);
+    }
+    Ok(out)
+}
+
+/// Data of `subscription.activated`.
+pub fn activated_event(sub: &SubscriptionRow, price: &PlanPrice) -> Result<EventSubscriptionActivated> {
+    let s = sub.clone();
+    Ok(EventSubscriptionActivated {
+        subscription_id: s.subscription_id,
+        owner_kind: OwnerKind::Tenant,
+        tenant_id: s.tenant_id,
+        partner_id: s.partner_id,
+        service_id: s.service_id,
+        service_slug: price.service_slug.clone(),
+        plan_id: s.plan_id,
+        plan_key: price.plan_key(),
+        quantity: s.quantity,
+        status: parse(&s.status)?,
+        billing_period: parse(&s.billing_period)?,
+        currency: s.currency,
+        mrr_amount_cents: s.mrr_amount_cents,
+        current_period_start: set(s.current_period_start)?,
+        current_period_end: s.current_period_end,
+        trial_ends_at: s.trial_ends_at,
+        activated_at: s.activated_at,
+        anchor_date: set(s.anchor_date)?,
+        timezone: s.timezone,
+        ends_at: s.ends_at,
+        metadata: metadata(&s.metadata),
+        created_at: s.created_at,
+    })
+}
+
+/// Data of `subscription.changed`.
+pub fn changed_event(
+    op: &OpContext, before: &SubscriptionRow, sub: &SubscriptionRow, price: &PlanPrice, kind: ChangeKind,
+) -> Result<EventSubscriptionChanged> {
+    let s = sub.clone();
+    Ok(EventSubscriptionChanged {
+        subscription_id: s.subscription_id,
+        owner_kind: OwnerKind::Tenant,
+        tenant_id: s.tenant_id,
+        partner_id: s.partner_id,
+        change_kind: kind,
+        changed_at: op.now,
+        service_id: s.service_id,
+        service_slug: price.service_slug.clone(),
+        plan_id: s.plan_id,
+        plan_key: price.plan_key(),
+        quantity: s.quantity,
+        status: parse(&s.status)?,
+        billing_period: parse(&s.billing_period)?,
+        currency: s.currency,
+        mrr_amount_cents: s.mrr_amount_cents,
+        current_period_start: set(s.current_period_start)?,
+        current_period_end: s.current_period_end,
+        previous_plan_id: before.plan_id,
+        // Until plans can be changed, the plan before is the plan now.
+        previous_plan_key: price.plan_key(),
+        previous_quantity: before.quantity,
+        previous_status: parse(&before.status)?,
+        previous_mrr_amount_cents: before.mrr_amount_cents,
+        trial_ends_at: s.trial_ends_at,
+        pending_cancellation_at: s.pending_cancellation_at,
+    })
+}
+
+/// Data of `subscription.cancelled`.
+pub fn cancelled_event(
+    sub: &SubscriptionRow, price: &PlanPrice, to: State, at: DateTime<Utc>,
+) -> Result<EventSubscriptionCancelled> {
+    let s = sub.clone();
+    Ok(EventSubscriptionCancelled {
+        subscription_id: s.subscription_id,
+        owner_kind: OwnerKind::Tenant,
+        tenant_id: s.tenant_id,
+        partner_id: s.partner_id,
+        service_id: s.service_id,
+        service_slug: price.service_slug.clone(),
+        plan_id: s.plan_id,
+        plan_key: price.plan_key(),
+        quantity: s.quantity,
+        billing_period: parse(&s.billing_period)?,
+        currency: s.currency,
+        activated_at: s.activated_at,
+        cancelled_at: at,
+        effective_immediately: false,
+        terminal_state: if to == State::Expired { TerminalState::Expired } else { TerminalState::Cancelled },
+        cancellation_reason: s.cancellation_reason,
+    })
+}
+
+/// An enum of the specification from the text in the database, which a CHECK keeps to the same values.
+pub fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Result<T> {
+    serde_json::from_value(serde_json::Value::String(text.into())).map_err(Error::internal)
+}
+
+/// Free metadata from its column.
+pub fn metadata<T: FromIterator<(String, serde_json::Value)>>(value: &serde_json::Value) -> T {
+    value.as_object().into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect()
+}
+
+fn set<T>(value: Option<T>) -> Result<T> {
+    value.ok_or_else(|| Error::internal("a started subscription has a period"))
+}
