@@ -51,6 +51,9 @@ CREATE TABLE tenants (
   updated_at timestamptz NOT NULL
 );
 CREATE INDEX tenants_partner ON tenants (partner_id, tenant_id);
+-- Lists of tenants go by name: all of them, and those of a partner.
+CREATE INDEX tenants_name ON tenants (name, tenant_id);
+CREATE INDEX tenants_partner_name ON tenants (partner_id, name, tenant_id);
 SELECT sc_protect('tenants', tenant_rights => 'SELECT, UPDATE', partner_rights => 'SELECT, UPDATE');
 
 CREATE TABLE users (

@@ -146,14 +146,18 @@ fn models(work: &Path, prepared: &Prepared, out: &mut BTreeMap<String, String>) 
     let mut lib = format!(
         "{BANNER}//! The types of the API, one module for each file of `api-spec/`, all of them at the root too.\n"
     );
-    for m in modules.iter().chain(["support".to_string()].iter()) {
+    let mut uses: Vec<String> = modules.iter().skip(1).map(|m| format!("pub use {m}::*;\n")).collect();
+    uses.push(
+        "pub use support::{Decimal, ErrorBody, ErrorCode, ErrorDetail, ErrorEnvelope, Nullable};\n".into(),
+    );
+    modules.push("support".into());
+    modules.sort();
+    uses.sort();
+    for m in &modules {
         let _ = writeln!(lib, "pub mod {m};");
     }
     lib.push('\n');
-    for m in modules.iter().skip(1) {
-        let _ = writeln!(lib, "pub use {m}::*;");
-    }
-    lib.push_str("pub use support::{Decimal, ErrorBody, ErrorCode, ErrorDetail, ErrorEnvelope, Nullable};\n");
+    lib.extend(uses);
     out.insert("generated/types/src/lib.rs".into(), lib);
     Ok(())
 }

@@ -74,7 +74,11 @@ fn data_dir(root: &Path) -> PathBuf {
         return root.join(".dev");
     }
     let dir = pg::elsewhere(root, "dev");
-    eprintln!("PostgreSQL cannot run as root, and its user cannot reach {}: the data is in {}", root.display(), dir.display());
+    eprintln!(
+        "PostgreSQL cannot run as root, and its user cannot reach {}: the data is in {}",
+        root.display(),
+        dir.display()
+    );
     dir
 }
 
@@ -105,8 +109,13 @@ mod tests {
 
     #[test]
     fn options() {
-        let options = Options::read(&["--port=9", "--data-dir", "x", "--clock", "simulated", "--release", "--fresh"]).expect("valid");
-        assert_eq!((options.port, options.data_dir, options.fresh, options.release), (9, Some("x".into()), true, true));
+        let options =
+            Options::read(&["--port=9", "--data-dir", "x", "--clock", "simulated", "--release", "--fresh"])
+                .expect("valid");
+        assert_eq!(
+            (options.port, options.data_dir, options.fresh, options.release),
+            (9, Some("x".into()), true, true)
+        );
         for wrong in [&["--port"][..], &["--port", "x"], &["--clock", "y"], &["--nonsense"], &["word"]] {
             assert!(Options::read(wrong).is_err(), "{wrong:?}");
         }

@@ -1,16 +1,29 @@
 //! The tasks of this repository: `cargo xtask <task>`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool")]
 mod bundle;
+mod child;
+mod ci;
 mod client;
 mod codegen;
+mod dev;
 mod lint;
+mod pg;
 mod prepare;
+mod python;
 mod spec_table;
+mod test;
+mod tidy;
 
 use anyhow::{Result, bail};
 use std::path::Path;
 
 const USAGE: &str = "usage: cargo xtask <task>
+  dev [--port 8000] [--data-dir DIR] [--fresh] [--clock real|simulated] [--release|--debug]
+                     builds and runs the development server, with a database of its own
+  test [FILTER…]     the tests, with a database of their own; FILTER is a part of a test's name
+  ci                 every check that CI makes
+  tidy               the house rules
+  pg                 a PostgreSQL for single tests, until Ctrl-C
   codegen [--check]  makes generated/ of api-spec/, or checks that it is what api-spec/ makes
   spec-lint          checks api-spec/ against the rules that the generators need
   spec               operations by group, built and planned";
@@ -32,6 +45,11 @@ fn run() -> Result<()> {
     match args.as_slice() {
         ["codegen"] => codegen::codegen(root, false),
         ["codegen", "--check"] => codegen::codegen(root, true),
+        ["dev", options @ ..] => dev::dev(root, options),
+        ["test", filters @ ..] => test::test(root, filters),
+        ["ci"] => ci::ci(root),
+        ["tidy"] => tidy::tidy(root),
+        ["pg"] => pg::serve(root),
         ["spec-lint"] => spec_lint(root),
         ["spec"] => spec(root),
         _ => bail!("{USAGE}"),

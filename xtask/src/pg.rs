@@ -59,7 +59,14 @@ fn find_bin(dir: &Path) -> Option<PathBuf> {
         if folder.ends_with("bin") && folder.join("initdb").exists() && folder.join("postgres").exists() {
             return Some(folder);
         }
-        folders.extend(std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|e| e.path()).filter(|p| p.is_dir()));
+        folders.extend(
+            std::fs::read_dir(&folder)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|e| e.path())
+                .filter(|p| p.is_dir()),
+        );
     }
     None
 }

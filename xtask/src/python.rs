@@ -29,7 +29,15 @@ for name in sorted(os.listdir(folder)):
 
 /// Downloads a package without what it depends on.
 pub fn download(root: &Path, package: &str, into: &Path) -> Result<()> {
-    let flags = ["download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:", "--dest"];
+    let flags = [
+        "download",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+        "--dest",
+    ];
     quiet(pip(root)?.args(flags).arg(into).arg(package))
 }
 
@@ -57,7 +65,11 @@ pub fn environment(root: &Path, name: &str, packages: &[&str]) -> Result<PathBuf
 
 /// The system's pip, or that of a virtual environment where the system has none.
 fn pip(root: &Path) -> Result<Command> {
-    let asked = Command::new("python3").args(["-m", "pip", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let asked = Command::new("python3")
+        .args(["-m", "pip", "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
     if asked.context("python3 does not start; install Python 3")?.success() {
         let mut command = Command::new("python3");
         command.args(["-m", "pip"]);

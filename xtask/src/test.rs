@@ -63,7 +63,9 @@ fn runner(root: &Path, url: &str, filters: &[&str], profile: &str) -> Command {
         command.args(["nextest", "run", "--workspace", "--profile", profile]).args(filters);
     } else {
         // It takes one filter only; the lines that say `test result` are its closing lines.
-        command.args(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]).args(filters.iter().take(1));
+        command
+            .args(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"])
+            .args(filters.iter().take(1));
     }
     command.current_dir(root).env(TEST_PG, url);
     command
@@ -85,7 +87,9 @@ fn closing(lines: &[String]) -> Vec<String> {
         return lines.iter().rev().take(5).rev().cloned().collect();
     }
     let count = |what: &str| -> u64 {
-        let number = |line: &&String| line.split(&[';', '.'][..]).find_map(|p| p.trim().strip_suffix(what)?.trim().parse::<u64>().ok());
+        let number = |line: &&String| {
+            line.split(&[';', '.'][..]).find_map(|p| p.trim().strip_suffix(what)?.trim().parse::<u64>().ok())
+        };
         results.iter().filter_map(number).sum()
     };
     vec![format!("{} passed, {} failed", count("passed"), count("failed"))]
@@ -100,7 +104,9 @@ mod tests {
         let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
         let nextest = lines("a\n     Summary [   1.0s] 2 tests run: 1 passed, 1 failed\n        FAIL x");
         assert_eq!(closing(&nextest), nextest[1..]);
-        let cargo = lines("test result: ok. 3 passed; 0 failed; 0 ignored\nb\ntest result: FAILED. 1 passed; 2 failed; 0 ignored");
+        let cargo = lines(
+            "test result: ok. 3 passed; 0 failed; 0 ignored\nb\ntest result: FAILED. 1 passed; 2 failed; 0 ignored",
+        );
         assert_eq!(closing(&cargo), ["4 passed, 2 failed"]);
     }
 }

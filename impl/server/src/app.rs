@@ -2,8 +2,15 @@
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Db;
+use crate::dev::Dev;
+use crate::gateways::scaikey::ScaiKey;
+use crate::health::Health;
+use crate::identity::authenticator::Identity;
+use crate::identity::sign_in::Admission;
 use crate::metering::Metering;
+use crate::observability::Metrics;
 use crate::op::Ids;
+use slog::Logger;
 use std::sync::Arc;
 
 /// The state behind every request and every worker; cheap to clone.
@@ -19,4 +26,18 @@ pub struct Control {
     pub ids: Ids,
     /// The writer of usage, and what is kept of quotas.
     pub metering: Metering,
+    /// Who calls.
+    pub identity: Arc<Identity>,
+    /// The issuer, for browsers that sign in.
+    pub scaikey: ScaiKey,
+    /// How many sign-ins an address may try.
+    pub sign_ins: Arc<Admission>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Whether the server can work.
+    pub health: Arc<Health>,
+    /// Where it is written down.
+    pub log: Logger,
+    /// What only a dev server has.
+    pub dev: Option<Arc<Dev>>,
 }

@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, Limited};
 use scaicontrol_api::{ApiError, Cx, PlainRoute, Request, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 
 /// Where the issuer is, under the server's address.
 pub const ISSUER_PATH: &str = "/dev/issuer";
@@ -21,6 +22,14 @@ const BODY_BYTES_MAX: usize = 4096;
 pub struct Dev {
     /// Signs tokens.
     pub issuer: DevIssuer,
+    /// Where the time of a simulated clock is kept, so that a restart does not fall behind what is stored.
+    pub clock_file: PathBuf,
+}
+
+/// The time that a simulated clock begins with: now, or where it stood.
+pub fn clock_at_start(file: &Path, now: DateTime<Utc>) -> DateTime<Utc> {
+    let kept = std::fs::read_to_string(file).ok().and_then(|t| t.trim().parse::<DateTime<Utc>>().ok());
+    kept.map_or(now, |kept| kept.max(now))
 }
 
 type Answer = BoxFuture<'static, Result<Response, ApiError>>;
@@ -88,7 +97,11 @@ fn clock_set(rqctx: Cx, request: Request) -> Answer {
         let body = body.map_err(|_| ApiError::payload_too_large(BODY_BYTES_MAX))?.to_bytes();
         let asked: Move = serde_json::from_slice(&body).map_err(|e| ApiError::bad_request(e.to_string()))?;
         let target = target(&asked, control.clock.now())?;
-        crate::server::advance(control, target).await?;
+        let done = crate::server::advance(control, target).await;
+        if let Some(dev) = &control.dev {
+            std::fs::write(&dev.clock_file, control.clock.now().to_rfc3339()).map_err(ApiError::internal)?;
+        }
+        done?;
         Ok(json_answer(&json!({"now": control.clock.now(), "simulated": true})))
     })
 }
@@ -112,6 +125,18 @@ fn target(asked: &Move, now: DateTime<Utc>) -> Result<DateTime<Utc>, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_restart_does_not_go_back() {
+        let file = std::env::temp_dir().join(format!("scaicontrol-clock-{}", std::process::id()));
+        let (early, late): (DateTime<Utc>, DateTime<Utc>) =
+            ("2026-01-31T00:00:00Z".parse().expect("a time"), "2027-01-31T00:00:00Z".parse().expect("a time"));
+        assert_eq!(clock_at_start(&file, early), early);
+        std::fs::write(&file, late.to_rfc3339()).expect("write");
+        assert_eq!(clock_at_start(&file, early), late);
+        assert_eq!(clock_at_start(&file, late + TimeDelta::days(1)), late + TimeDelta::days(1));
+        let _ = std::fs::remove_file(file);
+    }
 
     #[test]
     fn the_clock_goes_forward_only() {

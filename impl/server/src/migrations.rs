@@ -22,6 +22,9 @@ const SHOW: &str = "
     REVOKE ALL ON FUNCTION sc_migrations() FROM PUBLIC;
     GRANT EXECUTE ON FUNCTION sc_migrations() TO scaicontrol_app;";
 
+/// It belongs to no migration, and would hold on to a role that one of them drops.
+const HIDE: &str = "DROP FUNCTION IF EXISTS sc_migrations()";
+
 /// One migration and whether the database has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
@@ -41,7 +44,7 @@ pub fn versions() -> Vec<String> {
 
 /// Runs what the database does not have yet; answers the names of what was run.
 pub async fn up(owner_url: &str) -> Result<Vec<String>> {
-    with_harness(owner_url, |harness| {
+    with_harness(owner_url, "", |harness| {
         let ran = harness.run_pending_migrations(MIGRATIONS).map_err(Error::internal)?;
         Ok(ran.iter().map(ToString::to_string).collect())
     })
@@ -50,10 +53,7 @@ pub async fn up(owner_url: &str) -> Result<Vec<String>> {
 
 /// Takes the last `count` back; answers their versions.
 pub async fn down(owner_url: &str, count: usize) -> Result<Vec<String>> {
-    with_harness(owner_url, move |harness| {
-        use diesel::connection::SimpleConnection;
-        // It belongs to no migration, and would hold on to a role that one of them drops.
-        harness.batch_execute("DROP FUNCTION IF EXISTS sc_migrations()").map_err(Error::internal)?;
+    with_harness(owner_url, HIDE, move |harness| {
         let has = harness.applied_migrations().map_err(Error::internal)?.len();
         (0..count.min(has))
             .map(|_| harness.revert_last_migration(MIGRATIONS).map(|v| v.to_string()).map_err(Error::internal))
@@ -64,7 +64,7 @@ pub async fn down(owner_url: &str, count: usize) -> Result<Vec<String>> {
 
 /// All migrations, in order, and whether the database has them.
 pub async fn status(owner_url: &str) -> Result<Vec<Status>> {
-    with_harness(owner_url, |harness| {
+    with_harness(owner_url, "", |harness| {
         let applied: Vec<String> =
             harness.applied_migrations().map_err(Error::internal)?.iter().map(ToString::to_string).collect();
         let all = MigrationSource::<Pg>::migrations(&MIGRATIONS).map_err(Error::internal)?;
@@ -81,7 +81,7 @@ pub async fn status(owner_url: &str) -> Result<Vec<Status>> {
 type Harness = AsyncMigrationHarness<AsyncPgConnection>;
 
 async fn with_harness<T: Send + 'static>(
-    owner_url: &str, work: impl FnOnce(&mut Harness) -> Result<T> + Send + 'static,
+    owner_url: &str, before: &str, work: impl FnOnce(&mut Harness) -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let connect = async || {
         let error = |e| Error::Unavailable(format!("cannot connect as the owner: {e}"));
@@ -89,6 +89,7 @@ async fn with_harness<T: Send + 'static>(
     };
     let mut locked = connect().await?;
     diesel::sql_query(format!("SELECT pg_advisory_lock({LOCK})")).execute(&mut locked).await?;
+    locked.batch_execute(before).await?;
     let mut harness = AsyncMigrationHarness::new(connect().await?);
     let (harness, done) = tokio::task::spawn_blocking(move || {
         let done = work(&mut harness);

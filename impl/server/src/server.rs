@@ -13,6 +13,7 @@ use crate::identity::jwks::Keys;
 use crate::identity::jwt::Expect;
 use crate::identity::sign_in::Admission;
 use crate::identity::store::Store;
+use crate::metering::Metering;
 use crate::observability::{METRICS_TYPE, Metrics};
 use crate::op::Ids;
 use crate::pages;
@@ -29,7 +30,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The state of a server with that configuration. Nothing is connected or fetched yet.
+/// The state of a server with that configuration; needs a tokio runtime. Nothing is connected or fetched yet.
 pub fn assemble(config: Config, clock: Clock, metrics: Metrics, log: Logger, dev: Option<Dev>) -> Result<Control> {
     let url = config.database.url.as_ref().ok_or_else(|| Error::internal("DATABASE_URL is not set"))?;
     let db = Db::new(url.expose_secret(), config.database.pool_size, config.database.pool_wait)?;
@@ -41,11 +42,13 @@ pub fn assemble(config: Config, clock: Clock, metrics: Metrics, log: Logger, dev
     let store = Arc::new(Store::new(db.clone(), clock.clone(), ids.clone()));
     let identity = Identity::new(keys, expect, config.platform.operator_partner_id.clone(), store, log.clone());
     let sign_ins = Arc::new(Admission::new(config.limits.sign_ins_per_minute));
+    let metering = Metering::start(&db, &clock, &ids, &log);
     Ok(Control {
         config: Arc::new(config),
         db,
         clock,
         ids,
+        metering,
         identity: Arc::new(identity),
         scaikey,
         sign_ins,
@@ -77,6 +80,13 @@ pub fn api() -> Api {
 pub struct Server {
     main: Running,
     metrics: Option<Running>,
+    metering: Metering,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("addr", &self.addr()).finish_non_exhaustive()
+    }
 }
 
 impl Server {
@@ -97,11 +107,12 @@ impl Server {
             plain.extend(dev::routes());
         }
         let (bind, log) = (config.bind, control.log.clone());
+        let metering = control.metering.clone();
         let gate = Gate::new(Arc::clone(&control.identity), config.catalog.public);
         let observe = Box::new(control.metrics.clone());
         let app = App { auth: Box::new(gate), observe, config: front, state: Box::new(control) };
         let main = scaicontrol_api::start(api(), app, plain, bind, log).await?;
-        Ok(Server { main, metrics })
+        Ok(Server { main, metrics, metering })
     }
 
     /// Where it listens.
@@ -109,9 +120,10 @@ impl Server {
         self.main.addr()
     }
 
-    /// Takes no more requests and finishes those in hand, for at most that long.
+    /// Takes no more requests and finishes those in hand, for at most that long; then stores the usage that was taken.
     pub async fn stop(self, grace: Duration) {
         self.main.stop(grace).await;
+        self.metering.stop().await;
         if let Some(metrics) = self.metrics {
             metrics.stop(Duration::from_secs(1)).await;
         }

@@ -33,7 +33,7 @@ pub(super) fn operation(id: &str) -> Option<&'static Operation> {
     all.binary_search_by(|o| o.id.cmp(id)).ok().and_then(|i| all.get(i)).copied()
 }
 
-/// The operations of a server. Fill it with the `register` of each group and give it to [`super::serve`].
+/// The operations of a server. Fill it with the `register` of each group and give it to [`super::start`].
 #[derive(Default)]
 pub struct Api {
     endpoints: Vec<ApiEndpoint<App>>,
@@ -173,7 +173,6 @@ async fn answer(operation: &'static Operation, rqctx: Cx, request: Request, run:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::describe;
     use crate::support::{Level, R200};
 
     static OPERATIONS: [Operation; 4] = [

@@ -1,6 +1,6 @@
 //! What the generated operations lean on, written by hand.
 //!
-//! A request goes through it in this order: [`serve`] accepts the connection, `front` gives the request an id, looks it
+//! A request goes through it in this order: [`start`] accepts the connection, `front` gives the request an id, looks it
 //! up and finishes the answer (headers, compression, log line), [`Api`] holds what is registered, and the generated
 //! endpoint takes the caller ([`Auth`]), the parameters ([`PathParams`], [`QueryParams`], [`HeaderParams`]) and the body
 //! ([`Json`], [`RawBody`], [`Multipart`]) one after the other. Every failure on the way is an [`ApiError`], which is the
@@ -33,7 +33,7 @@ pub use params::{
     no_query,
 };
 pub use respond::{Download, respond};
-pub use serve::{Running, serve, start};
+pub use serve::{Running, start};
 
 use std::any::Any;
 use std::time::Duration;

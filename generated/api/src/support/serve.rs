@@ -2,7 +2,6 @@
 use super::edge::Edge;
 use super::front::Front;
 use super::{Api, ApiError, App, Body, PlainRoute, Response};
-use futures::future::BoxFuture;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -51,24 +50,6 @@ pub async fn start(
     let (stop, stopped) = oneshot::channel();
     let task = tokio::spawn(accept(listener, front, log, stopped));
     Ok(Running { addr, stop, task })
-}
-
-/// Serves until `shutdown` ends; `announce` is told the address once connections are accepted.
-pub async fn serve(
-    api: Api,
-    app: App,
-    plain: Vec<PlainRoute>,
-    bind: SocketAddr,
-    log: Logger,
-    announce: Box<dyn FnOnce(SocketAddr) + Send>,
-    shutdown: BoxFuture<'static, ()>,
-    grace: Duration,
-) -> Result<(), String> {
-    let running = start(api, app, plain, bind, log).await?;
-    announce(running.addr());
-    shutdown.await;
-    running.stop(grace).await;
-    Ok(())
 }
 
 async fn accept(

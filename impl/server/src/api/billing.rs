@@ -19,7 +19,7 @@ impl BillingApi for Handlers {
         rqctx: Cx, auth: Auth<perm::BillingProfileUpsert>, body: Json<BillingProfileCreateUpdate>,
     ) -> Result<R200<BillingProfileEnvelope>, ApiError> {
         let (op, app) = rqctx.enter(&auth);
-        let data = profiles::upsert(&op, app, &body.0).await?;
+        let data = profiles::upsert(&op, app, body.0).await?;
         Ok(R200(BillingProfileEnvelope { data, meta: op.meta() }))
     }
 

@@ -6,6 +6,12 @@ mod admin;
 mod admin_partners;
 mod admin_tenants;
 mod catalog;
+mod untagged;
+mod auth;
+mod metering;
+mod subscriptions;
+mod billing;
+mod admin_billing;
 
 use crate::app::Control;
 use crate::error::{Error, Field};

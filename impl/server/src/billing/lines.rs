@@ -6,7 +6,7 @@ use crate::catalog::{self, PlanPrice};
 use crate::db::Conn;
 use crate::db::schema::{segments, subscription_periods};
 use crate::error::{Error, Result};
-use crate::metering::totals::{self, MetricUsage};
+use crate::metering::totals::{self, SegmentUsage};
 use crate::op::OpContext;
 use crate::subscriptions::store::{BilledItemRow, PeriodRow, SegmentRow};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
@@ -14,7 +14,7 @@ use chrono_tz::Tz;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use rust_decimal::Decimal;
-use scaicontrol_domain::explanation::{Computation, Explanation, Segment};
+use scaicontrol_domain::explanation::{Computation, EventRange, Explanation, Segment};
 use scaicontrol_domain::invoice::line_amount;
 use scaicontrol_domain::money::Cents;
 use scaicontrol_domain::period::local_date;
@@ -92,18 +92,21 @@ async fn usage(conn: &mut Conn, op: &OpContext, item: &BilledItemRow, timezone: 
 
 /// The usage of one metric in a segment, with its prices: what the domain computes lines from.
 pub fn priced_segment(
-    segment: &SegmentRow, metric_slug: &str, tiers: &[Tier], usage: Option<&MetricUsage>,
+    segment: &SegmentRow, metric_slug: &str, tiers: &[Tier], usage: Option<&SegmentUsage>,
 ) -> Result<Segment> {
     let whole = segment.month_ends_at - segment.month_starts_at;
     let share = Ratio::new((segment.ends_at - segment.starts_at).num_seconds(), whole.num_seconds());
     Ok(Segment {
         metric_slug: metric_slug.into(),
-        aggregation: usage.map_or(Aggregation::Sum, |u| u.aggregation),
+        aggregation: usage.map_or(Ok(Aggregation::Sum), |u| u.aggregation.to_string().parse()).map_err(Error::internal)?,
         start: segment.starts_at,
         end: segment.ends_at,
         share: share.map_err(Error::internal)?,
         quantity: usage.map_or(Decimal::ZERO, |u| u.value),
-        events: usage.and_then(|u| u.events),
+        events: usage.and_then(|u| {
+            let (first_occurred_at, last_occurred_at) = (u.first_event_at?, u.newest_event_at?);
+            Some(EventRange { first_occurred_at, last_occurred_at, count: u.events })
+        }),
         tiers: tiers.to_vec(),
     })
 }
@@ -119,7 +122,7 @@ fn explanation(computation: Computation, price: &PlanPrice, more: serde_json::Va
 }
 
 fn describe(
-    price: &PlanPrice, metric_slug: &str, usage: Option<&MetricUsage>, tiers: &[Tier], part: &PricedLine,
+    price: &PlanPrice, metric_slug: &str, usage: Option<&SegmentUsage>, tiers: &[Tier], part: &PricedLine,
 ) -> String {
     let metric = usage.map_or(metric_slug, |u| u.metric_name.as_str());
     let name = format!("{} – {metric}", price.service_name);

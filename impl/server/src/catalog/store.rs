@@ -207,7 +207,7 @@ pub async fn services_on_show(
     .bind::<BigInt, _>(page.offset())
     .load(conn)
     .await?;
-    let count: Count = diesel::sql_query(services_on_show!("SELECT count(*) AS n FROM (SELECT 1", "LIMIT 10001) AS some"))
+    let count: Count = diesel::sql_query(services_on_show!("SELECT count(*) AS n FROM (SELECT 1", "LIMIT 10001) AS found"))
         .bind::<Nullable<Text>, _>(pattern)
         .bind::<Nullable<Text>, _>(category)
         .get_result(conn)

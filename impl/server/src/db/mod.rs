@@ -15,6 +15,7 @@ use diesel::sql_types::Text;
 use diesel_async::pooled_connection::AsyncDieselConnectionManager;
 use diesel_async::pooled_connection::deadpool::{Object, Pool};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use futures::future::BoxFuture;
 use serde::{Serialize, de::DeserializeOwned};
 use std::time::Duration;
 
@@ -223,13 +224,13 @@ impl Drop for Transaction {
 /// The `LIMIT` under which a count stops: one more than what is counted exactly.
 pub const COUNTED: i64 = page::COUNTED_MAX + 1;
 
-/// Counts the rows of a query that has its own limit.
-pub async fn count_up_to<'q, Q>(conn: &mut Conn, limited: Q) -> Result<i64>
+/// Counts the rows of a query that has its own limit. Boxed, so that the query's type stays out of the caller's future.
+pub fn count_up_to<Q>(conn: &mut Conn, limited: Q) -> BoxFuture<'_, Result<i64>>
 where
-    Q: Send + 'q,
-    Counted<Q>: diesel_async::methods::LoadQuery<'q, Conn, i64>,
+    Q: Send + 'static,
+    Counted<Q>: diesel_async::methods::LoadQuery<'static, Conn, i64>,
 {
-    Ok(Counted(limited).get_result::<i64>(conn).await?)
+    Box::pin(async move { Ok(Counted(limited).get_result::<i64>(conn).await?) })
 }
 
 /// `SELECT count(*) FROM (…)`.

@@ -162,7 +162,7 @@ pub async fn partners(
     .bind::<BigInt, _>(page.offset())
     .load(conn)
     .await?;
-    let count: Count = diesel::sql_query(partners_found!("SELECT count(*) AS n FROM (SELECT 1", "LIMIT 10001) AS some"))
+    let count: Count = diesel::sql_query(partners_found!("SELECT count(*) AS n FROM (SELECT 1", "LIMIT 10001) AS found"))
         .bind::<Nullable<Text>, _>(pattern)
         .get_result(conn)
         .await?;
@@ -228,7 +228,7 @@ pub async fn tenants(
     .bind::<BigInt, _>(page.offset())
     .load(conn)
     .await?;
-    let count: Count = diesel::sql_query(tenants_found!("SELECT count(*) AS n FROM (SELECT 1", "LIMIT 10001) AS some"))
+    let count: Count = diesel::sql_query(tenants_found!("SELECT count(*) AS n FROM (SELECT 1", "LIMIT 10001) AS found"))
         .bind::<Nullable<Text>, _>(filter.pattern)
         .bind::<Nullable<Text>, _>(filter.partner_id)
         .bind::<Bool, _>(filter.with_company)

@@ -7,6 +7,7 @@ use crate::app::Control;
 use crate::error::{Error, Field, Result};
 use crate::op::{OpContext, Scope};
 use chrono::{DateTime, Utc};
+use scaicontrol_domain::usage::RejectCode;
 use scaicontrol_types::{UsageEvent, UsageEventsRequest, UsageEventsResult, UsageRejection, UsageRejectionCode as Code};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -55,9 +56,6 @@ pub(super) struct Slot {
     /// Hash of the unique key; nil where none is needed.
     pub unique: Uuid,
     pub occurred_at: DateTime<Utc>,
-    /// The instant that the segment must cover: `occurred_at`, or now for an event ahead of the clock whose own segment
-    /// has not begun.
-    pub booked_at: DateTime<Utc>,
 }
 
 impl Batch {
@@ -96,9 +94,6 @@ fn check(body: &UsageEventsRequest) -> Result<()> {
         let mut fault = |field: &str, message: &str| {
             faults.push(Field { field: format!("events.{index}.{field}"), message: message.into() });
         };
-        if let Some(message) = rules::quantity_fault(event.quantity.0) {
-            fault("quantity", message);
-        }
         if event.idempotency_key.contains('\0') {
             fault("idempotency_key", "must not contain U+0000");
         }
@@ -222,18 +217,13 @@ fn slot(
     let aggregation = service.metrics[metric].aggregation;
     // Whole microseconds: what the tables keep, so that the hour and the segment are those of the stored instant.
     let occurred_at = event.occurred_at.map_or(op.now, |at| DateTime::from_timestamp_micros(at.timestamp_micros()).unwrap_or(at));
-    let has_key = event.unique_key.is_some();
-    if let Some(code) = rules::refusal(aggregation, event.quantity.0, has_key, occurred_at, op.now) {
+    let unique_key = event.unique_key.as_deref();
+    if let Some(code) = rules::refusal(aggregation, event.quantity.0, unique_key, occurred_at, op.now) {
         return Err(code);
     }
-    let (segment, booked_at) = tenant
-        .segment_at(occurred_at)
-        .map(|segment| (segment, occurred_at))
-        .or_else(|| {
-            let ahead = op.now < occurred_at;
-            ahead.then(|| tenant.segment_at(op.now)).flatten().map(|segment| (segment, op.now))
-        })
-        .ok_or(Code::NoSubscription)?;
+    // An event ahead of the clock, in a usage month that has not begun, counts where now does.
+    let ahead = || tenant.segment_at(op.now).filter(|_| op.now < occurred_at);
+    let segment = tenant.segment_at(occurred_at).or_else(ahead).ok_or(Code::NoSubscription)?;
     let unique = match &event.unique_key {
         Some(key) if aggregation == scaicontrol_types::MetricAggregation::UniqueCount => rules::text_hash(key),
         _ => Uuid::nil(),
@@ -246,7 +236,6 @@ fn slot(
         key: rules::text_hash(&event.idempotency_key),
         unique,
         occurred_at,
-        booked_at,
     })
 }
 
@@ -256,10 +245,10 @@ fn rejection(index: u32, code: Code, event: &UsageEvent, service: &Service) -> U
         Code::UnknownTenant => format!("there is no tenant {tenant}"),
         Code::UnknownMetric => format!("{service} has no metric {metric}"),
         Code::NoSubscription => format!("{tenant} has no subscription to {service} at that time"),
-        Code::TooOld => "occurred_at is more than 35 days ago".into(),
-        Code::InFuture => "occurred_at is more than one hour ahead".into(),
-        Code::BadQuantity => format!("the quantity of {metric} cannot be below 0"),
-        Code::MissingUniqueKey => format!("{metric} counts different keys: unique_key is needed"),
+        Code::TooOld => RejectCode::TooOld.message().into(),
+        Code::InFuture => RejectCode::InFuture.message().into(),
+        Code::BadQuantity => RejectCode::BadQuantity.message().into(),
+        Code::MissingUniqueKey => RejectCode::MissingUniqueKey.message().into(),
     };
     UsageRejection { index: i32::try_from(index).unwrap_or(i32::MAX), code, message }
 }

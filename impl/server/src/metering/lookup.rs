@@ -9,7 +9,6 @@ use crate::error::Result;
 use crate::op::{OpContext, Scope};
 use crate::subscriptions;
 use chrono::{DateTime, Utc};
-use futures::{StreamExt, TryStreamExt};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -184,16 +183,20 @@ impl Lookup {
     async fn carry(&self, op: &OpContext, app: &Control, behind: &[(&str, Uuid, DateTime<Utc>)]) -> Result<()> {
         // A service may look at segments and not make them; the rules of the subscription do, whoever asks.
         let platform = &op.with_scope(Scope::Platform);
-        futures::stream::iter(behind)
-            .map(|(tenant_id, subscription_id, until)| async move {
-                app.db
-                    .tx(platform, "segments_ensure", async |conn| {
-                        subscriptions::segments::ensure(conn, platform, tenant_id, *subscription_id, *until).await
-                    })
-                    .await
-            })
-            .buffer_unordered(ENSURED_AT_ONCE)
-            .try_collect()
-            .await
+        for some in behind.chunks(ENSURED_AT_ONCE) {
+            let carried: Vec<_> = some.iter().map(|(tenant, live, at)| carry_one(platform, app, tenant, *live, *at)).collect();
+            futures::future::try_join_all(carried).await?;
+        }
+        Ok(())
     }
+}
+
+async fn carry_one(
+    platform: &OpContext, app: &Control, tenant_id: &str, subscription_id: Uuid, until: DateTime<Utc>,
+) -> Result<()> {
+    app.db
+        .tx(platform, "segments_ensure", async |conn| {
+            subscriptions::segments::ensure(conn, platform, tenant_id, subscription_id, until).await
+        })
+        .await
 }

@@ -1,7 +1,7 @@
 //! Tells a tenant when a quota is nearly used and when it is used up: once for each threshold and usage month, in the
 //! transaction of the event that did it.
 use super::group::Total;
-use super::rules::{Part, Quota, limit, month_value};
+use super::rules::{Part, limit, month_value};
 use crate::db::Conn;
 use crate::db::statement::statement;
 use crate::error::Result;
@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use diesel::sql_types::{Array, BigInt, Jsonb, Nullable, Numeric, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use rust_decimal::Decimal;
+use scaicontrol_domain::quota::{Threshold, crossed};
 use serde_json::json;
 use std::collections::{BTreeMap, HashSet};
 use uuid::Uuid;
@@ -59,30 +60,38 @@ pub(super) async fn check(conn: &mut Conn, op: &OpContext, segments: &[Total<'_>
         return Ok(vec![]);
     }
     let used = used(conn, &watched).await?;
-    let mut reached: Vec<(&Watched<'_>, Decimal, i16)> = Vec::new();
+    let mut reached: Vec<Reached<'_>> = Vec::new();
     for (watched, used) in watched.iter().zip(used) {
-        let quota = Quota { limit: Some(watched.limit), used };
-        reached.extend(quota.reached().map(|threshold| (watched, used, threshold)));
+        // From 0 up: what was told before is told apart by its row.
+        reached.extend(crossed(Some(watched.limit), Decimal::ZERO, used).into_iter().map(|t| (watched, used, t)));
     }
     if reached.is_empty() {
         return Ok(vec![]);
     }
     // Sorted like every other row that several servers may write at once.
-    reached.sort_by_key(|(w, _, threshold)| (w.total.tenant_id, w.total.metric.metric_id, w.total.segment.month_starts_at, *threshold));
+    reached.sort_by_key(|(w, _, threshold)| (w.total.tenant_id, w.total.metric.metric_id, w.total.segment.month_starts_at, percent(*threshold)));
     let new = take(conn, op, &reached).await?;
     let news: Vec<_> = reached.iter().filter(|(w, _, threshold)| new.contains(&key(w, *threshold))).collect();
     notify(conn, op, &news).await?;
-    let used_up = reached.iter().filter(|(_, _, threshold)| *threshold == 100);
+    let used_up = reached.iter().filter(|(_, _, threshold)| *threshold == Threshold::Reached);
     Ok(used_up
         .map(|(w, ..)| (w.total.tenant_id.to_owned(), w.total.metric.metric_id, w.total.segment.month_starts_at))
         .collect())
 }
 
+/// A quota, what was used of it, and a threshold that this reaches.
+type Reached<'a> = (&'a Watched<'a>, Decimal, Threshold);
+
+/// What a notice is known by.
 type Key = (String, Uuid, DateTime<Utc>, i16);
 
-fn key(watched: &Watched<'_>, threshold: i16) -> Key {
+fn key(watched: &Watched<'_>, threshold: Threshold) -> Key {
     let t = watched.total;
-    (t.tenant_id.to_owned(), t.metric.metric_id, t.segment.month_starts_at, threshold)
+    (t.tenant_id.to_owned(), t.metric.metric_id, t.segment.month_starts_at, percent(threshold))
+}
+
+fn percent(threshold: Threshold) -> i16 {
+    i16::try_from(threshold.percent()).unwrap_or(i16::MAX)
 }
 
 /// The columns of a [`Part`] in a segment: place of the question, segment, value, repeats, newest, stripe.
@@ -121,7 +130,7 @@ async fn used(conn: &mut Conn, watched: &[Watched<'_>]) -> Result<Vec<Decimal>> 
 }
 
 /// Notes that the tenants are told, and answers of what they were not told before.
-async fn take(conn: &mut Conn, op: &OpContext, reached: &[(&Watched<'_>, Decimal, i16)]) -> Result<HashSet<Key>> {
+async fn take(conn: &mut Conn, op: &OpContext, reached: &[Reached<'_>]) -> Result<HashSet<Key>> {
     let new: Vec<Key> = statement::<(Text, SqlUuid, Timestamptz, SmallInt)>(
         "INSERT INTO quota_notices (created_at, tenant_id, service_id, metric_id, month_starts_at, threshold_percent)
          SELECT $1::timestamptz, * FROM unnest($2::text[], $3::uuid[], $4::uuid[], $5::timestamptz[], $6::smallint[])
@@ -132,18 +141,20 @@ async fn take(conn: &mut Conn, op: &OpContext, reached: &[(&Watched<'_>, Decimal
     .bind::<Array<SqlUuid>, _>(reached.iter().map(|(w, ..)| w.total.batch.service.service_id).collect::<Vec<_>>())
     .bind::<Array<SqlUuid>, _>(reached.iter().map(|(w, ..)| w.total.metric.metric_id).collect::<Vec<_>>())
     .bind::<Array<Timestamptz>, _>(reached.iter().map(|(w, ..)| w.total.segment.month_starts_at).collect::<Vec<_>>())
-    .bind::<Array<SmallInt>, _>(reached.iter().map(|(_, _, threshold)| *threshold).collect::<Vec<_>>())
+    .bind::<Array<SmallInt>, _>(reached.iter().map(|(_, _, threshold)| percent(*threshold)).collect::<Vec<_>>())
     .load(conn)
     .await?;
     Ok(new.into_iter().collect())
 }
 
-async fn notify(conn: &mut Conn, op: &OpContext, news: &[&(&Watched<'_>, Decimal, i16)]) -> Result<()> {
+async fn notify(conn: &mut Conn, op: &OpContext, news: &[&Reached<'_>]) -> Result<()> {
     if news.is_empty() {
         return Ok(());
     }
-    let severity = |threshold: i16| if threshold < 100 { "warning" } else { "critical" };
-    let message = |threshold: i16| if threshold < 100 { "usage_quota_near" } else { "usage_quota_reached" };
+    let severity = |threshold: Threshold| match threshold {
+        Threshold::Warning => "warning",
+        Threshold::Reached => "critical",
+    };
     let parameters: Vec<serde_json::Value> = news
         .iter()
         .map(|(w, used, threshold)| {
@@ -154,7 +165,7 @@ async fn notify(conn: &mut Conn, op: &OpContext, news: &[&(&Watched<'_>, Decimal
                 "metric_slug": metric.slug,
                 "metric_name": metric.name,
                 "unit": metric.unit,
-                "threshold_percent": threshold,
+                "threshold_percent": threshold.percent(),
                 "limit": w.limit.normalize().to_string(),
                 "used": used.normalize().to_string(),
                 "period_start": w.total.segment.month_starts_at,
@@ -171,7 +182,7 @@ async fn notify(conn: &mut Conn, op: &OpContext, news: &[&(&Watched<'_>, Decimal
     .bind::<Array<Text>, _>(news.iter().map(|(w, ..)| w.total.segment.partner_id.as_str()).collect::<Vec<_>>())
     .bind::<Array<SqlUuid>, _>(news.iter().map(|_| op.id()).collect::<Vec<_>>())
     .bind::<Array<Text>, _>(news.iter().map(|(_, _, t)| severity(*t)).collect::<Vec<_>>())
-    .bind::<Array<Text>, _>(news.iter().map(|(_, _, t)| message(*t)).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(news.iter().map(|(_, _, t)| t.as_str()).collect::<Vec<_>>())
     .bind::<Array<Jsonb>, _>(parameters)
     .execute(conn)
     .await?;

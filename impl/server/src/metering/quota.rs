@@ -4,7 +4,7 @@
 //! has acknowledged: every commit of usage moves a counter of the quotas it counts in, and an answer is only used again
 //! while the counter stands where it stood before the answer was read.
 use super::lookup::Service;
-use super::rules::{self, Part, Quota, month_value};
+use super::rules::{self, Part, month_value};
 use super::store::MetricRow;
 use super::totals::{self, CurrentMonth};
 use crate::app::Control;
@@ -18,6 +18,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Jsonb, Nullable, Numeric, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use rust_decimal::Decimal;
+use scaicontrol_domain::quota::Quota;
 use scaicontrol_types::{MetricAggregation, QuotaStatusResponse};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -188,7 +189,7 @@ async fn standing(
     .bind::<SqlUuid, _>(metric.metric_id)
     .load(conn)
     .await?;
-    let Some(first) = rows.first() else { return Ok(None) };
+    let Some(first) = rows.as_slice().first() else { return Ok(None) };
     if !first.is_live && first.ended_at < op.now - rules::REACH {
         return Ok(None);
     }
@@ -203,7 +204,7 @@ async fn standing(
         let carried = totals::carried(conn, tenant_id, &[first.segment_id]).await?;
         used = carried.into_iter().find(|c| c.metric_id == metric.metric_id).map(|c| c.value);
     }
-    let quota = Quota { limit: rules::limit(&first.quotas, &metric.slug), used: used.unwrap_or_default().normalize() };
+    let quota = rules::quota(rules::limit(&first.quotas, &metric.slug), used.unwrap_or_default().normalize())?;
     Ok(Some(Standing {
         subscription_id: first.subscription_id,
         is_behind: first.is_live && first.newest_ends_at <= op.now,
@@ -222,9 +223,9 @@ fn status(
         metric_slug: metric_slug.to_owned(),
         limit: quota.limit.map(Into::into),
         used: quota.used.into(),
-        remaining: quota.remaining().map(Into::into),
-        percent: quota.percent().map(Into::into),
-        exceeded: quota.exceeded(),
+        remaining: quota.remaining.map(Into::into),
+        percent: quota.percent.map(Into::into),
+        exceeded: quota.exceeded,
         period_start: month.0,
         period_end: month.1,
     }
@@ -243,7 +244,7 @@ pub async fn usage_quota_list(op: &OpContext, app: &Control) -> Result<Vec<Quota
             for month in &live {
                 for metric in super::store::service_metrics(conn, month.service_id).await? {
                     let used = used.get(&(month.subscription_id, metric.metric_id)).copied().unwrap_or_default();
-                    let quota = Quota { limit: rules::limit(&month.quotas, &metric.slug), used };
+                    let quota = rules::quota(rules::limit(&month.quotas, &metric.slug), used)?;
                     let period = (month.month_starts_at, month.month_ends_at);
                     quotas.push(status(tenant_id, &month.service_slug, &metric.slug, quota, period));
                 }
@@ -274,7 +275,7 @@ mod tests {
     #[test]
     fn an_answer_is_void_once_usage_is_committed() {
         let (answers, metric_id, now) = (Answers::default(), Uuid::from_u128(1), DateTime::UNIX_EPOCH);
-        let answer = status("t", "s", "m", Quota { limit: None, used: Decimal::ONE }, (now, now + TimeDelta::days(30)));
+        let answer = status("t", "s", "m", rules::quota(None, Decimal::ONE).unwrap(), (now, now + TimeDelta::days(30)));
         let keep = |counter| answers.put(metric_id, Kept { counter, read: Instant::now(), now, answer: answer.clone() });
         keep(0);
         assert!(answers.get("t", metric_id, now).is_some());

@@ -1,25 +1,18 @@
-//! The rules of usage that need no database: what an event may be, what parts add up to, when a quota is crossed, and
-//! where the buckets of a chart begin.
+//! What metering computes without a database: what the parts of a total add up to, and where the buckets of a chart
+//! begin. What an event may be and what a quota says is in [`scaicontrol_domain::usage`] and [`scaicontrol_domain::quota`].
 use crate::error::{Error, Result};
 use chrono::{DateTime, Datelike, Months, NaiveTime, TimeDelta, TimeZone, Timelike, Utc};
-use rust_decimal::{Decimal, RoundingStrategy};
+use rust_decimal::Decimal;
+use scaicontrol_domain::quota::{self, Quota};
+use scaicontrol_domain::usage::{Aggregation, Event, MAX_AGE_DAYS, RejectCode, check_event};
 use scaicontrol_types::{MetricAggregation, UsagePeriodType, UsageRejectionCode};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// How late an event may be.
-pub const AGE_MAX: TimeDelta = TimeDelta::days(35);
-/// How far ahead of our clock an event may be.
-pub const AHEAD_MAX: TimeDelta = TimeDelta::hours(1);
+pub const AGE_MAX: TimeDelta = TimeDelta::days(MAX_AGE_DAYS);
 /// How long a service may ask about a subscription that has ended.
 pub const REACH: TimeDelta = TimeDelta::days(90);
-/// The largest quantity, above or below 0: thousands of them still fit a total.
-pub const QUANTITY_MAX: i64 = 1_000_000_000_000_000;
-/// Decimals of a quantity, as the tables keep them.
-pub const QUANTITY_SCALE_MAX: u32 = 10;
-/// The shares of a limit, in percent, that a tenant is told about.
-pub const THRESHOLDS: [i16; 2] = [80, 100];
-
 /// What a text is known by where it is looked up: the first half of its SHA-256.
 pub fn text_hash(text: &str) -> Uuid {
     let digest: [u8; 32] = Sha256::digest(text).into();
@@ -29,30 +22,24 @@ pub fn text_hash(text: &str) -> Uuid {
 
 /// Why an event cannot be counted, as far as it tells by itself.
 pub fn refusal(
-    aggregation: MetricAggregation, quantity: Decimal, has_unique_key: bool, occurred_at: DateTime<Utc>, now: DateTime<Utc>,
+    aggregation: MetricAggregation, quantity: Decimal, unique_key: Option<&str>, occurred_at: DateTime<Utc>, now: DateTime<Utc>,
 ) -> Option<UsageRejectionCode> {
-    use UsageRejectionCode as Code;
-    if occurred_at < now - AGE_MAX {
-        return Some(Code::TooOld);
-    }
-    if now + AHEAD_MAX < occurred_at {
-        return Some(Code::InFuture);
-    }
-    match aggregation {
-        MetricAggregation::Sum => None,
-        MetricAggregation::UniqueCount if !has_unique_key => Some(Code::MissingUniqueKey),
-        _ if quantity.is_sign_negative() && !quantity.is_zero() => Some(Code::BadQuantity),
-        _ => None,
-    }
-}
-
-/// What is wrong with a quantity whatever its metric is.
-pub fn quantity_fault(quantity: Decimal) -> Option<&'static str> {
-    if Decimal::from(QUANTITY_MAX) < quantity.abs() {
-        return Some("is over 1,000,000,000,000,000");
-    }
-    // Trailing zeros are no digits: only a number that looks too fine is normalized, which costs divisions.
-    (QUANTITY_SCALE_MAX < quantity.scale() && QUANTITY_SCALE_MAX < quantity.normalize().scale()).then_some("has more than 10 decimals")
+    let aggregation = match aggregation {
+        MetricAggregation::Sum => Aggregation::Sum,
+        MetricAggregation::Max => Aggregation::Max,
+        MetricAggregation::Last => Aggregation::Last,
+        MetricAggregation::UniqueCount => Aggregation::UniqueCount,
+    };
+    let event = Event { quantity, occurred_at, receipt: 0, unique_key };
+    check_event(&event, aggregation, now).err().map(|code| match code {
+        RejectCode::UnknownTenant => UsageRejectionCode::UnknownTenant,
+        RejectCode::UnknownMetric => UsageRejectionCode::UnknownMetric,
+        RejectCode::NoSubscription => UsageRejectionCode::NoSubscription,
+        RejectCode::TooOld => UsageRejectionCode::TooOld,
+        RejectCode::InFuture => UsageRejectionCode::InFuture,
+        RejectCode::BadQuantity => UsageRejectionCode::BadQuantity,
+        RejectCode::MissingUniqueKey => UsageRejectionCode::MissingUniqueKey,
+    })
 }
 
 /// The limit of a metric in a plan's quotas; none when it is unlimited.
@@ -123,41 +110,11 @@ fn sum(values: impl Iterator<Item = Decimal>) -> Result<Decimal> {
     Ok(total)
 }
 
-/// A limit and what was used of it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Quota {
-    /// None when unlimited.
-    pub limit: Option<Decimal>,
-    /// 0 or more.
-    pub used: Decimal,
-}
-
-impl Quota {
-    /// What is left, 0 or more.
-    pub fn remaining(&self) -> Option<Decimal> {
-        self.limit.map(|limit| (limit - self.used).max(Decimal::ZERO).normalize())
-    }
-
-    /// Used, in percent, rounded half away from zero to two decimals.
-    pub fn percent(&self) -> Option<Decimal> {
-        let share = self.used.checked_mul(Decimal::ONE_HUNDRED)?.checked_div(self.limit?)?;
-        Some(share.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero).normalize())
-    }
-
-    /// Whether more than the limit is used.
-    pub fn exceeded(&self) -> bool {
-        self.limit.is_some_and(|limit| limit < self.used)
-    }
-
-    /// The thresholds that are reached: at exactly 80 % the tenant is told.
-    pub fn reached(&self) -> impl Iterator<Item = i16> {
-        let quota = *self;
-        THRESHOLDS.into_iter().filter(move |threshold| {
-            let (Some(limit), Some(used)) = (quota.limit, quota.used.checked_mul(Decimal::ONE_HUNDRED)) else { return false };
-            let at = limit.saturating_mul(Decimal::from(*threshold));
-            at <= used
-        })
-    }
+/// How usage stands against a limit.
+pub fn quota(limit: Option<Decimal>, used: Decimal) -> Result<Quota> {
+    let quota = quota::quota(limit, used).map_err(Error::internal)?;
+    let plain = |d: Option<Decimal>| d.map(|d| d.normalize());
+    Ok(Quota { remaining: plain(quota.remaining), percent: plain(quota.percent), ..quota })
 }
 
 /// The start of the UTC bucket that holds an instant.
@@ -203,29 +160,6 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_refused_for_its_first_fault() {
-        let now = t("2026-03-14T12:00:00Z");
-        let check = |kind, quantity: &str, key, at: &str| refusal(kind, d(quantity), key, t(at), now).map(|c| c.as_str());
-        assert_eq!(check(Sum, "-3", false, "2026-03-14T12:00:00Z"), None);
-        assert_eq!(check(Sum, "1", false, "2026-02-07T12:00:00Z"), None);
-        assert_eq!(check(Sum, "1", false, "2026-02-07T11:59:59Z"), Some("too_old"));
-        assert_eq!(check(Sum, "1", false, "2026-03-14T13:00:00Z"), None);
-        assert_eq!(check(Sum, "1", false, "2026-03-14T13:00:01Z"), Some("in_future"));
-        assert_eq!(check(Max, "-0.1", false, "2026-03-14T12:00:00Z"), Some("bad_quantity"));
-        assert_eq!(check(Last, "-0", false, "2026-03-14T12:00:00Z"), None);
-        assert_eq!(check(UniqueCount, "1", false, "2026-03-14T12:00:00Z"), Some("missing_unique_key"));
-        assert_eq!(check(UniqueCount, "1", true, "2026-03-14T12:00:00Z"), None);
-    }
-
-    #[test]
-    fn a_quantity_fits_the_tables() {
-        assert_eq!(quantity_fault(d("-1000000000000000")), None);
-        assert!(quantity_fault(d("1000000000000000.1")).is_some());
-        assert_eq!(quantity_fault(d("0.123456789000")), None);
-        assert!(quantity_fault(d("0.12345678901")).is_some());
-    }
-
-    #[test]
     fn limits_of_a_plan() {
         let quotas = serde_json::json!({"calls": 1000, "gb": "2.50", "seats": 0, "odd": null});
         assert_eq!(limit(&quotas, "calls"), Some(d("1000")));
@@ -262,23 +196,6 @@ mod tests {
         let again = [Part { repeats: 2, ..part("3") }];
         assert_eq!(month(UniqueCount, &[&[part("2")], &again]), Some(d("3")), "a key counts once");
         assert_eq!(month(Last, &[]), None);
-    }
-
-    #[test]
-    fn a_quota_in_numbers() {
-        let quota = |limit: &str, used: &str| Quota { limit: Some(d(limit)), used: d(used) };
-        let q = quota("3", "1");
-        assert_eq!((q.remaining(), q.percent(), q.exceeded()), (Some(d("2")), Some(d("33.33")), false));
-        let q = quota("8", "8");
-        assert_eq!((q.remaining(), q.percent(), q.exceeded()), (Some(d("0")), Some(d("100")), false));
-        let q = quota("8", "8.0001");
-        assert_eq!((q.remaining(), q.percent(), q.exceeded()), (Some(d("0")), Some(d("100")), true));
-        let q = Quota { limit: None, used: d("8") };
-        assert_eq!((q.remaining(), q.percent(), q.exceeded()), (None, None, false));
-        let reached = |limit: &str, used: &str| quota(limit, used).reached().collect::<Vec<_>>();
-        assert_eq!(reached("10", "7.9999"), Vec::<i16>::new());
-        assert_eq!(reached("10", "8"), vec![80]);
-        assert_eq!(reached("10", "10"), vec![80, 100]);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use crate::db::{Conn, Db};
 use crate::error::Result;
 use deadpool::managed::Object;
-use diesel::sql_types::{Bool, Integer};
+use diesel::sql_types::Integer;
 use diesel_async::RunQueryDsl;
 
 /// What the lock is for, among the advisory locks with two keys.
@@ -15,7 +15,7 @@ const STRIPES: i16 = 256;
 
 diesel::define_sql_function! {
     /// Takes an advisory lock for the session, or answers false.
-    fn pg_try_advisory_lock(class: Integer, key: Integer) -> Bool;
+    fn pg_try_advisory_lock(class: Integer, key: Integer) -> diesel::sql_types::Bool;
 }
 
 /// See the module. Empty until it is asked for.

@@ -1,6 +1,6 @@
 //! What a tenant sees of its usage: the running month of a service with its cost, charts, and the period that runs now.
 use super::quota::months;
-use super::rules::{self, Quota};
+use super::rules;
 use super::store;
 use super::totals::{self, Bucket, CurrentMonth, MonthSegment, SegmentUsage};
 use crate::app::Control;
@@ -44,7 +44,7 @@ async fn service_usage(conn: &mut Conn, op: &OpContext, month: CurrentMonth) -> 
     let mut metrics = Vec::new();
     for metric in store::service_metrics(conn, month.service_id).await? {
         let used = used.get(&(month.subscription_id, metric.metric_id)).copied().unwrap_or_default();
-        let quota = Quota { limit: rules::limit(&month.quotas, &metric.slug), used };
+        let quota = rules::quota(rules::limit(&month.quotas, &metric.slug), used)?;
         metrics.push(MetricUsageResponse {
             cost_cents: costs.get(&metric.slug).copied().unwrap_or_default(),
             metric_slug: metric.slug,
@@ -53,9 +53,9 @@ async fn service_usage(conn: &mut Conn, op: &OpContext, month: CurrentMonth) -> 
             aggregation: metric.aggregation,
             used: used.into(),
             limit: quota.limit.map(Into::into),
-            remaining: quota.remaining().map(Into::into),
-            percent: quota.percent().map(Into::into),
-            exceeded: quota.exceeded(),
+            remaining: quota.remaining.map(Into::into),
+            percent: quota.percent.map(Into::into),
+            exceeded: quota.exceeded,
         });
     }
     let cost_cents = metrics.iter().try_fold(0_i64, |sum, m| sum.checked_add(m.cost_cents)).ok_or_else(too_large)?;

@@ -16,7 +16,6 @@ use crate::db::Conn;
 use crate::error::{Error, Result};
 use crate::op::OpContext;
 use chrono::{DateTime, Utc};
-use diesel::sql_types::{Bool, Date};
 use diesel_async::RunQueryDsl;
 use futures::FutureExt;
 use serde_json::json;
@@ -159,7 +158,7 @@ impl Task {
             let stripe = self.stripe.number(&self.shared.db).await?;
             let group = Group::new(batches.to_vec());
             let told = &self.told;
-            self.shared.db.tx(&op, "usage_store", async |conn| write_group(conn, &op, &group, stripe, told).await).await
+            self.shared.db.tx(&op, "usage_store", async |conn| write_group(conn, &op, &group, stripe, told).boxed().await).await
         })
         .catch_unwind()
         .await
@@ -192,7 +191,7 @@ fn week(at: DateTime<Utc>) -> i64 {
 
 diesel::define_sql_function! {
     /// Makes the partition that holds the date; see the migrations.
-    fn sc_partition_ensure(parent: diesel::sql_types::Text, at: Date, days: diesel::sql_types::Integer) -> Bool;
+    fn sc_partition_ensure(parent: diesel::sql_types::Text, at: diesel::sql_types::Date, days: diesel::sql_types::Integer) -> diesel::sql_types::Bool;
 }
 
 /// Makes the partition of `usage_events` for an instant, when it is missing.
@@ -300,30 +299,38 @@ async fn count_members(conn: &mut Conn, group: &Group<'_>, new: &[Place]) -> Res
         return Ok(vec![]);
     }
     let added = writes::add_members(conn, &members(group, &places)).await?;
-    let mut added = added.iter().map(|(t, s, m, k)| (t.as_str(), *s, *m, *k)).peekable();
-    let member = |place: Place| {
-        let (_, slot) = group.slot(place);
-        (group.tenant_id(place), group.segment(place).segment_id, group.metric(place).metric_id, slot.unique)
-    };
-    let counted: Vec<Place> = places.into_iter().filter(|place| added.next_if_eq(&member(*place)).is_some()).collect();
-    if added.next().is_some() {
-        return Err(Error::internal("the members of sets came back in another order"));
-    }
+    let counted = counted(group, places, &added)?;
     // Most months are one segment; only then is there no other to look into.
     let several: Vec<Place> = counted.iter().copied().filter(|place| shares_its_month(group, *place)).collect();
     let mut repeats = HashSet::new();
     if !several.is_empty() {
-        let ours: HashSet<_> = several.iter().map(|place| member(*place)).collect();
+        let ours: HashSet<_> = several.iter().map(|place| member(group, *place)).collect();
         for (n, other) in writes::elsewhere(conn, &members(group, &several)).await? {
             let place = usize::try_from(n - 1).ok().and_then(|n| several.get(n)).copied();
-            let Some((tenant, segment, metric, key)) = place.map(member) else { continue };
+            let Some((tenant, segment, metric, key)) = place.map(|place| member(group, place)) else { continue };
             // Of two that this group added, the first in order is the one that counts.
             if !ours.contains(&(tenant, other, metric, key)) || other < segment {
                 repeats.insert((tenant, segment, metric, key));
             }
         }
     }
-    Ok(counted.into_iter().map(|place| (place, repeats.contains(&member(place)))).collect())
+    Ok(counted.into_iter().map(|place| (place, repeats.contains(&member(group, place)))).collect())
+}
+
+/// What a member of a set is known by: tenant, segment, metric, key.
+fn member<'a>(group: &Group<'a>, place: Place) -> (&'a str, Uuid, Uuid, Uuid) {
+    let (_, slot) = group.slot(place);
+    (group.tenant_id(place), group.segment(place).segment_id, group.metric(place).metric_id, slot.unique)
+}
+
+/// Those of the places that were added. Rows come back in the order in which they were given.
+fn counted(group: &Group<'_>, places: Vec<Place>, added: &[(String, Uuid, Uuid, Uuid)]) -> Result<Vec<Place>> {
+    let mut added = added.iter().map(|(t, s, m, k)| (t.as_str(), *s, *m, *k)).peekable();
+    let counted = places.into_iter().filter(|place| added.next_if_eq(&member(group, *place)).is_some()).collect();
+    match added.next() {
+        None => Ok(counted),
+        Some(_) => Err(Error::internal("the members of sets came back in another order")),
+    }
 }
 
 fn shares_its_month(group: &Group<'_>, place: Place) -> bool {

@@ -1,0 +1,2 @@
+//! The integration tests, one module for each subject.
+mod harness;
