@@ -1,2 +1,10 @@
 //! The integration tests, one module for each subject.
+mod auth_matrix;
+mod contract;
+mod coverage;
 mod harness;
+mod jwt;
+mod operations;
+mod routes;
+mod schema;
+mod tenancy;

@@ -389,6 +389,12 @@ pub struct ServiceCreateRequest {
     #[schemars(with = "String")]
     #[validate(length(min = 1, max = 2048))]
     pub base_url: Option<String>,
+    /// The ScaiKey client whose tokens act for the service; of one service only. Absent: the client that the
+    /// allow-list names for the slug, else none.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::support::present")]
+    #[schemars(with = "String")]
+    #[validate(length(min = 1, max = 200))]
+    pub client_id: Option<String>,
     /// What it measures. Absent: nothing.
     #[serde(
         default,
@@ -561,6 +567,11 @@ pub struct ServiceUpdateRequest {
     #[schemars(with = "Option<String>")]
     #[validate(length(min = 1, max = 2048))]
     pub base_url: Option<Option<String>>,
+    /// The ScaiKey client whose tokens act for the service; null unbinds it.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "::serde_with::rust::double_option")]
+    #[schemars(with = "Option<String>")]
+    #[validate(length(min = 1, max = 200))]
+    pub client_id: Option<Option<String>>,
     /// What it measures; replaces the whole list, matched by slug.
     #[serde(
         default,

@@ -19,8 +19,31 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 // ---- the log
 
-/// The log as configured, and the counter of lines that were dropped. Lines go to standard error.
+/// A log, and what belongs to it.
+pub struct Log {
+    /// Where lines go in.
+    pub logger: Logger,
+    /// Counts lines that were dropped.
+    pub dropped: Counter,
+    /// Writes what still waits when it is dropped; keep it until the process ends.
+    flush: slog_async::AsyncGuard,
+}
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Log").field("dropped", &self.dropped.get()).finish_non_exhaustive()
+    }
+}
+
+/// The log and the counter of lines that it dropped, without the promise to write the last lines before the end.
 pub fn logger(config: &config::Log) -> (Logger, Counter) {
+    let Log { logger, dropped, flush } = log(config);
+    std::mem::forget(flush);
+    (logger, dropped)
+}
+
+/// The log as configured. Lines go to standard error.
+pub fn log(config: &config::Log) -> Log {
     let level = match config.level {
         LogLevel::Error => Level::Error,
         LogLevel::Warning => Level::Warning,
@@ -39,9 +62,10 @@ pub fn logger(config: &config::Log) -> (Logger, Counter) {
 
 fn json<W: std::io::Write + Send + 'static>(out: W) -> impl Drain<Ok = (), Err = impl std::fmt::Debug> + Send + 'static {
     let head = o!(
-        "ts" => slog::FnValue(|_| timestamp()),
-        "level" => slog::FnValue(|r| r.level().as_str().to_ascii_lowercase()),
+        // Written from the last to the first.
         "msg" => slog::PushFnValue(|r: &Record<'_>, s| s.emit(r.msg())),
+        "level" => slog::FnValue(|r| r.level().as_str().to_ascii_lowercase()),
+        "ts" => slog::FnValue(|_| timestamp()),
     );
     Mutex::new(slog_json::Json::new(out).add_key_value(head).build())
 }
@@ -51,16 +75,16 @@ fn timestamp() -> String {
     chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
 }
 
-fn queued<D>(drain: D, level: Level, buffer: usize) -> (Logger, Counter)
+fn queued<D>(drain: D, level: Level, buffer: usize) -> Log
 where
     D: Drain + Send + 'static,
     D::Err: std::fmt::Debug,
 {
     let core = slog_async::AsyncCore::custom(drain.ignore_res());
-    let core = core.chan_size(buffer).blocking(false).thread_name("log".into()).build_no_guard();
+    let (core, flush) = core.chan_size(buffer).blocking(false).thread_name("log".into()).build_with_guard();
     let dropped = Counter::default();
     let drain = CountDropped { core, dropped: dropped.clone() };
-    (Logger::root(slog::LevelFilter::new(drain, level).ignore_res(), o!()), dropped)
+    Log { logger: Logger::root(slog::LevelFilter::new(drain, level).ignore_res(), o!()), dropped, flush }
 }
 
 struct CountDropped {
@@ -241,7 +265,7 @@ mod tests {
         assert_eq!(text.matches('\n').count(), 1, "{text}");
         let line: serde_json::Value = serde_json::from_str(&text).expect("json");
         assert_eq!(line["msg"], "two\nlines");
-        assert_eq!(line["level"], "warn");
+        assert_eq!(line["level"], "warning");
         assert_eq!((&line["status"], &line["request_id"]), (&200.into(), &"req_1".into()));
         assert!(line["ts"].as_str().expect("a time").ends_with('Z'));
     }
@@ -259,13 +283,14 @@ mod tests {
             }
         }
         let (free, stuck) = std::sync::mpsc::channel();
-        let (log, dropped) = queued(Stuck(std::sync::Mutex::new(stuck)), Level::Info, 2);
+        let Log { logger: log, dropped, flush: _flush } = queued(Stuck(std::sync::Mutex::new(stuck)), Level::Info, 2);
         for _ in 0..100 {
             slog::info!(log, "line");
             slog::debug!(log, "below the level");
         }
         assert!((95..=98).contains(&dropped.get()), "{}", dropped.get());
         drop(free);
+        drop(log);
     }
 
     #[test]

@@ -33,6 +33,13 @@ pub fn routes() -> Vec<PlainRoute> {
     ]
 }
 
+/// Packs the pages before somebody asks for them; takes a moment, and a thread that may be held up.
+pub fn pack() {
+    for page in [&SPEC, &SHOWN_SPEC, &SCRIPT, &PAGE] {
+        LazyLock::force(page);
+    }
+}
+
 fn ready(response: Response) -> Answer {
     Box::pin(std::future::ready(Ok(response)))
 }
@@ -64,7 +71,7 @@ struct Fixed {
 
 impl Fixed {
     fn new(content_type: &'static str, plain: Vec<u8>) -> Fixed {
-        let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 4), Compression::best());
+        let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 4), Compression::default());
         let packed = encoder.write_all(&plain).and_then(|()| encoder.finish()).unwrap_or_default();
         let tag = |bytes: &[u8]| {
             let digest = URL_SAFE_NO_PAD.encode(&Sha256::digest(bytes)[..16]);
@@ -169,7 +176,8 @@ fn page() -> String {
         "showDeveloperTools": "never",
         "persistAuth": false,
     });
-    scalar_api_reference::scalar_html(&config, Some("/docs/scalar.js"))
+    let html = scalar_api_reference::scalar_html(&config, Some("/docs/scalar.js"));
+    html.replace("<title>Scalar API Reference</title>", "<title>ScaiControl API</title>")
 }
 
 /// Scripts from here and the one inline script, requests to here, and nothing from anywhere else.

@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::db::Conn;
 use crate::error::{Error, Result};
 use crate::op::OpContext;
+use crate::seed;
 use scaicontrol_types as api;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,13 +29,17 @@ pub fn provision_path(service: &ServiceRow) -> Option<&str> {
 
 /// Puts a service into the catalogue by hand; it needs no further approval.
 ///
-/// Errors: 400 for a field that does not hold; 409 when the slug is taken.
+/// Errors: 400 for a field that does not hold; 409 when the slug or the client is taken.
 pub async fn create(
     op: &OpContext, app: &Control, body: &api::ServiceCreateRequest,
 ) -> Result<api::AdminServiceResponse> {
     app.db
         .once(op, "admin_service_create", async |conn| {
-            let (row, metrics) = new_rows(op, &app.config, body)?;
+            let (mut row, metrics) = new_rows(op, &app.config, body)?;
+            if row.client_id.is_none() && app.dev.is_some() {
+                // On a dev server every service has its account, so that `dev token --service` can act for it.
+                row.client_id = Some(seed::client_id(&row.slug));
+            }
             dependencies_check(conn, &row).await?;
             store::service_insert(conn, &row).await?;
             store::metrics_insert(conn, &metrics).await?;
@@ -57,7 +62,7 @@ fn new_rows(op: &OpContext, config: &Config, body: &api::ServiceCreateRequest) -
         icon_url: body.icon_url.as_deref().map(|url| icon_url(&mut checks, config, url)),
         version: optional(body.version.as_deref()),
         app_id: None,
-        client_id: None,
+        client_id: body.client_id.clone().or_else(|| config.registry.allow.get(&body.slug).cloned()),
         base_url: body.base_url.as_deref().map(|url| checks.base_url(config, "base_url", url)),
         health_check_url: None,
         capabilities: serde_json::json!([]),
@@ -143,6 +148,9 @@ fn changed(config: &Config, before: &ServiceRow, body: &api::ServiceUpdateReques
     }
     if let Some(version) = &body.version {
         row.version = optional(version.as_deref());
+    }
+    if let Some(client_id) = &body.client_id {
+        row.client_id.clone_from(client_id);
     }
     if let Some(url) = &body.base_url {
         row.base_url = url.as_deref().map(|url| checks.base_url(config, "base_url", url));

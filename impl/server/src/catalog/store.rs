@@ -241,17 +241,34 @@ pub async fn services_lock(conn: &mut Conn, slugs: &[String]) -> Result<()> {
 
 /// Adds a service.
 ///
-/// Errors: 409 when the slug is taken.
+/// Errors: 409 when the slug is taken, or the client is another service's.
 pub async fn service_insert(conn: &mut Conn, row: &ServiceRow) -> Result<()> {
+    client_free(conn, row).await?;
     let done = diesel::insert_into(services::table).values(row).execute(conn).await;
     on_conflict(done, "services_slug_key", || Error::conflict("there is a service with this slug already"))?;
     Ok(())
 }
 
 /// Writes all columns of a locked service.
+///
+/// Errors: 409 when the client is another service's.
 pub async fn service_update(conn: &mut Conn, row: &ServiceRow) -> Result<()> {
-    diesel::update(services::table.find(row.service_id)).set(row).execute(conn).await?;
+    client_free(conn, row).await?;
+    let done = diesel::update(services::table.find(row.service_id)).set(row).execute(conn).await;
+    on_conflict(done, "services_client_id_key", client_taken)?;
     Ok(())
+}
+
+/// Refuses a client that another service is bound to.
+async fn client_free(conn: &mut Conn, row: &ServiceRow) -> Result<()> {
+    let Some(client_id) = &row.client_id else { return Ok(()) };
+    let bound = services::table.filter(services::client_id.eq(client_id)).filter(services::service_id.ne(row.service_id));
+    let bound: bool = diesel::select(diesel::dsl::exists(bound)).get_result(conn).await?;
+    if bound { Err(client_taken()) } else { Ok(()) }
+}
+
+fn client_taken() -> Error {
+    Error::conflict("the client belongs to another service")
 }
 
 /// What each service must wait for in a pack: slug, and the slugs in `depends_on`.

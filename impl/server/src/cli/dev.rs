@@ -10,10 +10,10 @@ use crate::config::{ClockKind, Config, DEV_KEY};
 use crate::db::Db;
 use crate::dev::{Dev as DevState, ISSUER_PATH, clock_at_start};
 use crate::identity::dev_issuer::{AUDIENCE, DevIssuer};
-use crate::observability::{self, Metrics};
+use crate::observability::{self, Log, Metrics};
 use crate::op::{Ids, OpContext};
 use crate::server::{Server, assemble};
-use crate::{migrations, seed};
+use crate::{migrations, pages, seed};
 use clap::{Args, Subcommand, ValueEnum};
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use scaicontrol_postgres::{Cluster, Error as ClusterError, Options, Stop};
@@ -114,9 +114,10 @@ impl Run {
     ) -> Result<(), String> {
         let config = self.config(context, cluster, address, base_url)?;
         let grace = config.limits.shutdown_grace;
+        let log = observability::log(&config.log);
         let mut stop = std::pin::pin!(told_to_stop());
         let server = tokio::select! {
-            server = start(dir, base_url, config, cluster) => server?,
+            server = start(dir, base_url, config, cluster, &log) => server?,
             stopped = &mut stop => return stopped,
         };
         let stopped = stop.await;
@@ -156,7 +157,7 @@ impl Run {
 }
 
 /// From a database that runs to a server that listens.
-async fn start(dir: &Path, base_url: &str, config: Config, cluster: &Cluster) -> Result<Server, String> {
+async fn start(dir: &Path, base_url: &str, config: Config, cluster: &Cluster, log: &Log) -> Result<Server, String> {
     let words = |e: crate::error::Error| e.to_string();
     make_database(cluster).await?;
     let owner_url = cluster.url(OWNER, DATABASE);
@@ -185,9 +186,10 @@ async fn start(dir: &Path, base_url: &str, config: Config, cluster: &Cluster) ->
         ids: ids(),
         pid: std::process::id(),
     };
-    let (log, dropped) = observability::logger(&config.log);
-    let control = assemble(config, clock, Metrics::new(dropped), log, Some(DevState { issuer, clock_file })).map_err(words)?;
+    let metrics = Metrics::new(log.dropped.clone());
+    let control = assemble(config, clock, metrics, log.logger.clone(), Some(DevState { issuer, clock_file })).map_err(words)?;
     let server = Server::start(control).await?;
+    tokio::task::spawn_blocking(pages::pack);
     let path = dir.join("dev.json");
     file.write(&path).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
     say(format_args!("listening on {base_url}"));

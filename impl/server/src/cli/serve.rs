@@ -2,6 +2,7 @@
 use super::{Context, Outcome, Settings, note, say, told_to_stop};
 use crate::clock::Clock;
 use crate::observability::{self, Metrics};
+use crate::pages;
 use crate::server::{Server, assemble};
 use clap::Args;
 use std::process::ExitCode;
@@ -21,9 +22,9 @@ impl Serve {
         let mut flags = self.settings.set;
         flags.extend(self.bind.map(|bind| ("bind".to_owned(), bind)));
         let config = context.load(vec![], flags).and_then(|c| c.check_production().map(|()| c)).map_err(|e| e.to_string())?;
-        let (log, dropped) = observability::logger(&config.log);
+        let observability::Log { logger: log, dropped, .. } = &observability::log(&config.log);
         let grace = config.limits.shutdown_grace;
-        let control = assemble(config, Clock::Real, Metrics::new(dropped), log.clone(), None).map_err(|e| e.to_string())?;
+        let control = assemble(config, Clock::Real, Metrics::new(dropped.clone()), log.clone(), None).map_err(|e| e.to_string())?;
         if let Err(e) = control.health.get(&control).await {
             // It may be on its way; until then the health page says so and nothing can be served.
             let details: Vec<_> = e.details().iter().map(|d| d.message.as_str()).collect();
@@ -31,6 +32,7 @@ impl Serve {
             note(format_args!("not ready yet: {} (see `scaicontrol migrate --status`)", details.join("; ")));
         }
         let server = Server::start(control).await?;
+        tokio::task::spawn_blocking(pages::pack);
         slog::info!(log, "listening"; "address" => %server.addr(), "version" => env!("CARGO_PKG_VERSION"));
         say(format_args!("listening on http://{}", server.addr()));
         told_to_stop().await?;

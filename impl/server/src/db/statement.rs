@@ -3,11 +3,11 @@
 //! `diesel::sql_query` is parsed and planned at every call. A [`Statement`] is known by its text, which is written in the
 //! source and never put together, so the connection keeps it prepared. Its rows are tuples or `Queryable` structs, read by
 //! position; the type parameter says what the columns are.
+use diesel::QueryResult;
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::serialize::ToSql;
 use diesel::sql_types::HasSqlType;
-use diesel::QueryResult;
 use std::marker::PhantomData;
 
 /// A statement with the values it was given so far. Every `$n` of the text stands in it once, in order.

@@ -538,6 +538,7 @@ mod tests {
     }
 
     #[tokio::test]
+    #[expect(clippy::disallowed_methods, reason = "an issuer's times are those of the machine's clock")]
     async fn an_outdated_token_keeps_its_identity_and_loses_its_roles() {
         let bench = bench();
         bench.memory.add_user("usr_1", "tnt_1", |u| {

@@ -296,6 +296,7 @@ mod tests {
     }
 
     #[tokio::test]
+    #[expect(clippy::disallowed_methods, reason = "an issuer's times are those of the machine's clock")]
     async fn a_good_token_says_what_it_says() {
         let bench = bench();
         let claims = bench.check_claims(&good()).await.expect("accepted");

@@ -47,7 +47,8 @@ pub(super) struct Believed<'a> {
 
 impl<'a> Group<'a> {
     pub fn new(batches: Vec<&'a Batch>) -> Self {
-        let mut ids: Vec<&str> = batches.iter().flat_map(|b| &b.tenants).map(|t| t.tenant_id.as_str()).collect();
+        let mut ids: Vec<&str> =
+            batches.iter().flat_map(|b| &b.tenants).map(|t| t.tenant_id.as_str()).collect();
         ids.sort_unstable();
         ids.dedup();
         let rank = |id: &str| ids.binary_search(&id).map_or(u32::MAX, |place| place as u32);
@@ -85,7 +86,11 @@ impl<'a> Group<'a> {
             seen.extend(used.into_iter().map(|(tenant, segment)| {
                 let tenant = &batch.tenants[tenant as usize];
                 let segment = &tenant.segments[segment as usize];
-                Believed { tenant_id: &tenant.tenant_id, segment_id: segment.segment_id, ends_at: segment.ends_at }
+                Believed {
+                    tenant_id: &tenant.tenant_id,
+                    segment_id: segment.segment_id,
+                    ends_at: segment.ends_at,
+                }
             }));
         }
         seen.sort_unstable_by(|a, b| (a.tenant_id, a.segment_id).cmp(&(b.tenant_id, b.segment_id)));
@@ -102,7 +107,11 @@ impl<'a> Group<'a> {
                 continue;
             }
             let (ranks, service) = (&self.ranks[number as usize], batch.service.service_id);
-            keyed.extend((0_u32..).zip(&batch.events).map(|(slot, s)| (ranks[s.tenant as usize], service, s.key, number, slot)));
+            keyed.extend(
+                (0_u32..)
+                    .zip(&batch.events)
+                    .map(|(slot, s)| (ranks[s.tenant as usize], service, s.key, number, slot)),
+            );
         }
         keyed.sort_unstable();
         let mut places: Vec<Place> = Vec::with_capacity(keyed.len());
@@ -124,7 +133,8 @@ impl<'a> Group<'a> {
             .filter(|place| self.metric(**place).aggregation == MetricAggregation::UniqueCount)
             .map(|place| {
                 let (_, slot) = self.slot(*place);
-                let key = (place.rank, self.segment(*place).segment_id, self.metric(*place).metric_id, slot.unique);
+                let key =
+                    (place.rank, self.segment(*place).segment_id, self.metric(*place).metric_id, slot.unique);
                 (key, place.batch, place.slot, *place)
             })
             .collect();
@@ -154,7 +164,12 @@ impl<'a> Group<'a> {
 
     fn key(&self, place: Place) -> Key {
         let (_, slot) = self.slot(place);
-        (place.rank, self.segment(place).segment_id, self.metric(place).metric_id, hour_start(slot.occurred_at))
+        (
+            place.rank,
+            self.segment(place).segment_id,
+            self.metric(place).metric_id,
+            hour_start(slot.occurred_at),
+        )
     }
 
     fn empty(&self, place: Place) -> Total<'a> {
@@ -238,7 +253,9 @@ impl<'a> Total<'a> {
 
     fn merge(&mut self, other: &Total<'a>) -> Result<()> {
         match self.metric.aggregation {
-            MetricAggregation::Sum | MetricAggregation::UniqueCount => self.value = plus(self.value, other.value)?,
+            MetricAggregation::Sum | MetricAggregation::UniqueCount => {
+                self.value = plus(self.value, other.value)?
+            }
             MetricAggregation::Max => self.value = self.value.max(other.value),
             MetricAggregation::Last if self.newest <= other.newest => {
                 (self.newest, self.value) = (other.newest, other.value);

@@ -8,7 +8,9 @@ use crate::error::{Error, Field, Result};
 use crate::op::{OpContext, Scope};
 use chrono::{DateTime, Utc};
 use scaicontrol_domain::usage::RejectCode;
-use scaicontrol_types::{UsageEvent, UsageEventsRequest, UsageEventsResult, UsageRejection, UsageRejectionCode as Code};
+use scaicontrol_types::{
+    UsageEvent, UsageEventsRequest, UsageEventsResult, UsageRejection, UsageRejectionCode as Code,
+};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -65,7 +67,11 @@ impl Batch {
 }
 
 /// Stores a batch of usage events, and answers when they are committed.
-pub async fn usage_events_post(op: &OpContext, app: &Control, body: UsageEventsRequest) -> Result<UsageEventsResult> {
+pub async fn usage_events_post(
+    op: &OpContext,
+    app: &Control,
+    body: UsageEventsRequest,
+) -> Result<UsageEventsResult> {
     let Scope::Service(service_id) = op.scope else {
         return Err(Error::Forbidden { message: "only a service reports usage".into(), details: vec![] });
     };
@@ -76,9 +82,13 @@ pub async fn usage_events_post(op: &OpContext, app: &Control, body: UsageEventsR
     loop {
         let (batch, rejected) = resolve(op, app, service_id, &body, since).await?;
         match app.metering.writer().store(batch).await? {
-            Outcome::Stored { accepted, duplicates } => return Ok(UsageEventsResult { accepted, duplicates, rejected }),
+            Outcome::Stored { accepted, duplicates } => {
+                return Ok(UsageEventsResult { accepted, duplicates, rejected });
+            }
             _ if HELD_MAX < started.elapsed() => {
-                return Err(Error::Unavailable("a subscription is being changed: send the batch again".into()));
+                return Err(Error::Unavailable(
+                    "a subscription is being changed: send the batch again".into(),
+                ));
             }
             Outcome::Stale => {}
             Outcome::Held => tokio::time::sleep(HELD_PAUSE).await,
@@ -128,7 +138,11 @@ fn holds_nul(value: &serde_json::Value) -> bool {
 
 /// Finds metric, tenant and segment of every event.
 async fn resolve(
-    op: &OpContext, app: &Control, service_id: Uuid, body: &Arc<UsageEventsRequest>, since: Option<Instant>,
+    op: &OpContext,
+    app: &Control,
+    service_id: Uuid,
+    body: &Arc<UsageEventsRequest>,
+    since: Option<Instant>,
 ) -> Result<(Batch, Vec<UsageRejection>)> {
     let lookup = app.metering.lookup();
     let mut service = lookup.service(op, app, service_id, since).await?;
@@ -141,7 +155,8 @@ async fn resolve(
     let mut tenants = lookup.tenants(op, app, service_id, &ids, since).await?;
     let missed = missed(op, body, &tenants, &of_event);
     if !missed.is_empty() {
-        let asked: Vec<(&str, DateTime<Utc>)> = missed.iter().map(|(t, at)| (ids[*t as usize], *at)).collect();
+        let asked: Vec<(&str, DateTime<Utc>)> =
+            missed.iter().map(|(t, at)| (ids[*t as usize], *at)).collect();
         let again = lookup.tenants_at(op, app, service_id, &asked).await?;
         for ((place, _), tenant) in missed.iter().zip(again) {
             tenants[*place as usize] = tenant;
@@ -172,7 +187,8 @@ async fn resolve(
 fn check_service(body: &UsageEventsRequest, service: &Service) -> Result<()> {
     let foreign = |event: &UsageEvent| event.service_slug.as_ref().is_some_and(|slug| *slug != service.slug);
     let Some(index) = body.events.iter().position(foreign) else { return Ok(()) };
-    let detail = Field { field: format!("events.{index}.service_slug"), message: format!("must be {}", service.slug) };
+    let detail =
+        Field { field: format!("events.{index}.service_slug"), message: format!("must be {}", service.slug) };
     Err(Error::Forbidden { message: "a service reports its own usage only".into(), details: vec![detail] })
 }
 
@@ -193,7 +209,12 @@ fn distinct_tenants(body: &UsageEventsRequest) -> (Vec<&str>, Vec<u32>) {
 }
 
 /// Tenants without a segment for one of their events, each with the newest instant that one is needed for.
-fn missed(op: &OpContext, body: &UsageEventsRequest, tenants: &[Arc<Tenant>], of_event: &[u32]) -> Vec<(u32, DateTime<Utc>)> {
+fn missed(
+    op: &OpContext,
+    body: &UsageEventsRequest,
+    tenants: &[Arc<Tenant>],
+    of_event: &[u32],
+) -> Vec<(u32, DateTime<Utc>)> {
     let mut missed: HashMap<u32, DateTime<Utc>> = HashMap::new();
     for (event, place) in body.events.iter().zip(of_event) {
         // An event ahead of the clock does not begin a new usage month; it counts where now does.
@@ -207,7 +228,12 @@ fn missed(op: &OpContext, body: &UsageEventsRequest, tenants: &[Arc<Tenant>], of
 }
 
 fn slot(
-    op: &OpContext, service: &Service, tenants: &[Arc<Tenant>], index: u32, event: &UsageEvent, place: u32,
+    op: &OpContext,
+    service: &Service,
+    tenants: &[Arc<Tenant>],
+    index: u32,
+    event: &UsageEvent,
+    place: u32,
 ) -> Result<Slot, Code> {
     let tenant = &tenants[place as usize];
     if !tenant.exists {
@@ -216,7 +242,9 @@ fn slot(
     let metric = service.metric(&event.metric_slug).ok_or(Code::UnknownMetric)?;
     let aggregation = service.metrics[metric].aggregation;
     // Whole microseconds: what the tables keep, so that the hour and the segment are those of the stored instant.
-    let occurred_at = event.occurred_at.map_or(op.now, |at| DateTime::from_timestamp_micros(at.timestamp_micros()).unwrap_or(at));
+    let occurred_at = event
+        .occurred_at
+        .map_or(op.now, |at| DateTime::from_timestamp_micros(at.timestamp_micros()).unwrap_or(at));
     let unique_key = event.unique_key.as_deref();
     if let Some(code) = rules::refusal(aggregation, event.quantity.0, unique_key, occurred_at, op.now) {
         return Err(code);
@@ -225,7 +253,9 @@ fn slot(
     let ahead = || tenant.segment_at(op.now).filter(|_| op.now < occurred_at);
     let segment = tenant.segment_at(occurred_at).or_else(ahead).ok_or(Code::NoSubscription)?;
     let unique = match &event.unique_key {
-        Some(key) if aggregation == scaicontrol_types::MetricAggregation::UniqueCount => rules::text_hash(key),
+        Some(key) if aggregation == scaicontrol_types::MetricAggregation::UniqueCount => {
+            rules::text_hash(key)
+        }
         _ => Uuid::nil(),
     };
     Ok(Slot {

@@ -40,14 +40,19 @@ pub async fn tick(op: &OpContext, app: &Control) -> Result<Kept> {
     let op = &op.with_scope(Scope::Platform);
     let mut kept = Kept::default();
     for at in [op.now, op.now + TimeDelta::days(7)] {
-        kept.made += usize::from(app.db.tx(op, "usage_partition", async |conn| ensure_partition(conn, at).await).await?);
+        kept.made += usize::from(
+            app.db.tx(op, "usage_partition", async |conn| ensure_partition(conn, at).await).await?,
+        );
     }
     if let Some(before) = op.now.checked_sub_months(EVENTS_KEPT) {
         let drop = diesel::select(sc_partition_drop("usage_events", before.date_naive(), 7));
         kept.dropped = app.db.tx(op, "usage_drop", async |conn| Ok(drop.get_result(conn).await?)).await?;
     }
     for _ in 0..BATCHES_MAX {
-        let gone = app.db.tx(op, "usage_keys_purge", async |conn| forget_keys(conn, op.now - KEYS_KEPT).await).await?;
+        let gone = app
+            .db
+            .tx(op, "usage_keys_purge", async |conn| forget_keys(conn, op.now - KEYS_KEPT).await)
+            .await?;
         kept.keys += gone;
         if i64::try_from(gone).is_ok_and(|gone| gone < KEYS_AT_ONCE) {
             break;

@@ -85,13 +85,22 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Lookup {
     /// The calling service, from memory when it was read not earlier than `since`.
-    pub async fn service(&self, op: &OpContext, app: &Control, service_id: Uuid, since: Option<Instant>) -> Result<Arc<Service>> {
+    pub async fn service(
+        &self,
+        op: &OpContext,
+        app: &Control,
+        service_id: Uuid,
+        since: Option<Instant>,
+    ) -> Result<Arc<Service>> {
         let known = lock(&self.services).get(&service_id).cloned();
-        if let Some(known) = known.filter(|s| since.map_or(s.loaded.elapsed() < KEPT, |since| since <= s.loaded)) {
+        if let Some(known) =
+            known.filter(|s| since.map_or(s.loaded.elapsed() < KEPT, |since| since <= s.loaded))
+        {
             return Ok(known);
         }
         let loaded = Instant::now();
-        let (slug, name, metrics) = app.db.read(op, async |conn| store::service(conn, service_id).await).await?;
+        let (slug, name, metrics) =
+            app.db.read(op, async |conn| store::service(conn, service_id).await).await?;
         let by_slug = metrics.iter().enumerate().map(|(i, m)| (m.slug.clone(), i)).collect();
         let service = Arc::new(Service { service_id, slug, name, metrics, by_slug, loaded });
         lock(&self.services).insert(service_id, service.clone());
@@ -100,7 +109,12 @@ impl Lookup {
 
     /// Tenants by id, in the order asked for: from memory when it was read not earlier than `since`.
     pub async fn tenants(
-        &self, op: &OpContext, app: &Control, service_id: Uuid, ids: &[&str], since: Option<Instant>,
+        &self,
+        op: &OpContext,
+        app: &Control,
+        service_id: Uuid,
+        ids: &[&str],
+        since: Option<Instant>,
     ) -> Result<Vec<Arc<Tenant>>> {
         let mut found: Vec<Option<Arc<Tenant>>> = {
             let memory = lock(&self.tenants);
@@ -108,7 +122,8 @@ impl Lookup {
             let fresh = |t: &&Arc<Tenant>| since.map_or(t.loaded.elapsed() < KEPT, |since| since <= t.loaded);
             ids.iter().map(|id| memory.and_then(|m| m.get(*id)).filter(fresh).cloned()).collect()
         };
-        let missing: Vec<&str> = ids.iter().zip(&found).filter(|(_, t)| t.is_none()).map(|(id, _)| *id).collect();
+        let missing: Vec<&str> =
+            ids.iter().zip(&found).filter(|(_, t)| t.is_none()).map(|(id, _)| *id).collect();
         if !missing.is_empty() {
             let mut loaded = self.load(op, app, service_id, &missing).await?.into_iter();
             for slot in found.iter_mut().filter(|slot| slot.is_none()) {
@@ -121,7 +136,11 @@ impl Lookup {
     /// The same, read anew, for tenants that have no segment in memory that covers the instant beside their id. A live
     /// subscription whose new usage month has not been begun yet is carried into it first.
     pub async fn tenants_at(
-        &self, op: &OpContext, app: &Control, service_id: Uuid, missed: &[(&str, DateTime<Utc>)],
+        &self,
+        op: &OpContext,
+        app: &Control,
+        service_id: Uuid,
+        missed: &[(&str, DateTime<Utc>)],
     ) -> Result<Vec<Arc<Tenant>>> {
         let ids: Vec<&str> = missed.iter().map(|(id, _)| *id).collect();
         let tenants = self.load(op, app, service_id, &ids).await?;
@@ -139,11 +158,23 @@ impl Lookup {
     }
 
     /// Reads tenants and keeps them.
-    async fn load(&self, op: &OpContext, app: &Control, service_id: Uuid, ids: &[&str]) -> Result<Vec<Arc<Tenant>>> {
+    async fn load(
+        &self,
+        op: &OpContext,
+        app: &Control,
+        service_id: Uuid,
+        ids: &[&str],
+    ) -> Result<Vec<Arc<Tenant>>> {
         let loaded = Instant::now();
         let (live, segments) =
             app.db.read(op, async |conn| store::tenant_segments(conn, service_id, ids, op.now).await).await?;
-        let empty = |id: &str| Tenant { tenant_id: id.to_owned(), exists: false, live: None, segments: vec![], loaded };
+        let empty = |id: &str| Tenant {
+            tenant_id: id.to_owned(),
+            exists: false,
+            live: None,
+            segments: vec![],
+            loaded,
+        };
         let mut tenants: HashMap<&str, Tenant> = ids.iter().map(|id| (*id, empty(id))).collect();
         for (id, subscription_id) in &live {
             if let Some(tenant) = tenants.get_mut(id.as_str()) {
@@ -156,18 +187,21 @@ impl Lookup {
                 tenant.segments.push(segment);
             }
         }
-        let unknown: Vec<String> = tenants.values().filter(|t| !t.exists).map(|t| t.tenant_id.clone()).collect();
+        let unknown: Vec<String> =
+            tenants.values().filter(|t| !t.exists).map(|t| t.tenant_id.clone()).collect();
         if !unknown.is_empty() {
             // A service sees no tenants; whether an id is one at all is the only thing that is asked here.
             let platform = op.with_scope(Scope::Platform);
-            let known = app.db.read(&platform, async |conn| store::known_tenants(conn, &unknown).await).await?;
+            let known =
+                app.db.read(&platform, async |conn| store::known_tenants(conn, &unknown).await).await?;
             for id in &known {
                 if let Some(tenant) = tenants.get_mut(id.as_str()) {
                     tenant.exists = true;
                 }
             }
         }
-        let tenants: Vec<Arc<Tenant>> = ids.iter().filter_map(|id| tenants.remove(id)).map(Arc::new).collect();
+        let tenants: Vec<Arc<Tenant>> =
+            ids.iter().filter_map(|id| tenants.remove(id)).map(Arc::new).collect();
         let mut memory = lock(&self.tenants);
         let memory = memory.entry(service_id).or_default();
         if TENANTS_MAX < memory.len() + tenants.len() {
@@ -180,11 +214,17 @@ impl Lookup {
     }
 
     /// Carries subscriptions to now, each in a transaction of its own.
-    async fn carry(&self, op: &OpContext, app: &Control, behind: &[(&str, Uuid, DateTime<Utc>)]) -> Result<()> {
+    async fn carry(
+        &self,
+        op: &OpContext,
+        app: &Control,
+        behind: &[(&str, Uuid, DateTime<Utc>)],
+    ) -> Result<()> {
         // A service may look at segments and not make them; the rules of the subscription do, whoever asks.
         let platform = &op.with_scope(Scope::Platform);
         for some in behind.chunks(ENSURED_AT_ONCE) {
-            let carried: Vec<_> = some.iter().map(|(tenant, live, at)| carry_one(platform, app, tenant, *live, *at)).collect();
+            let carried: Vec<_> =
+                some.iter().map(|(tenant, live, at)| carry_one(platform, app, tenant, *live, *at)).collect();
             futures::future::try_join_all(carried).await?;
         }
         Ok(())
@@ -192,7 +232,11 @@ impl Lookup {
 }
 
 async fn carry_one(
-    platform: &OpContext, app: &Control, tenant_id: &str, subscription_id: Uuid, until: DateTime<Utc>,
+    platform: &OpContext,
+    app: &Control,
+    tenant_id: &str,
+    subscription_id: Uuid,
+    until: DateTime<Utc>,
 ) -> Result<()> {
     app.db
         .tx(platform, "segments_ensure", async |conn| {

@@ -7,7 +7,9 @@ use crate::db::statement::statement;
 use crate::error::Result;
 use crate::op::OpContext;
 use chrono::{DateTime, Utc};
-use diesel::sql_types::{Array, BigInt, Jsonb, Nullable, Numeric, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{
+    Array, BigInt, Jsonb, Nullable, Numeric, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
+};
 use diesel_async::RunQueryDsl;
 use rust_decimal::Decimal;
 use scaicontrol_domain::quota::{Threshold, crossed};
@@ -43,7 +45,12 @@ struct Watched<'a> {
 
 /// Checks the quotas that the new events count in, and tells their tenants of thresholds that were reached now. Answers
 /// the quotas that need not be looked at again.
-pub(super) async fn check(conn: &mut Conn, op: &OpContext, segments: &[Total<'_>], told: &Told) -> Result<Vec<Month>> {
+pub(super) async fn check(
+    conn: &mut Conn,
+    op: &OpContext,
+    segments: &[Total<'_>],
+    told: &Told,
+) -> Result<Vec<Month>> {
     let mut watched: Vec<Watched<'_>> = segments
         .iter()
         .filter_map(|total| {
@@ -63,19 +70,25 @@ pub(super) async fn check(conn: &mut Conn, op: &OpContext, segments: &[Total<'_>
     let mut reached: Vec<Reached<'_>> = Vec::new();
     for (watched, used) in watched.iter().zip(used) {
         // From 0 up: what was told before is told apart by its row.
-        reached.extend(crossed(Some(watched.limit), Decimal::ZERO, used).into_iter().map(|t| (watched, used, t)));
+        reached.extend(
+            crossed(Some(watched.limit), Decimal::ZERO, used).into_iter().map(|t| (watched, used, t)),
+        );
     }
     if reached.is_empty() {
         return Ok(vec![]);
     }
     // Sorted like every other row that several servers may write at once.
-    reached.sort_by_key(|(w, _, threshold)| (w.total.tenant_id, w.total.metric.metric_id, w.total.segment.month_starts_at, percent(*threshold)));
+    reached.sort_by_key(|(w, _, threshold)| {
+        (w.total.tenant_id, w.total.metric.metric_id, w.total.segment.month_starts_at, percent(*threshold))
+    });
     let new = take(conn, op, &reached).await?;
     let news: Vec<_> = reached.iter().filter(|(w, _, threshold)| new.contains(&key(w, *threshold))).collect();
     notify(conn, op, &news).await?;
     let used_up = reached.iter().filter(|(_, _, threshold)| *threshold == Threshold::Reached);
     Ok(used_up
-        .map(|(w, ..)| (w.total.tenant_id.to_owned(), w.total.metric.metric_id, w.total.segment.month_starts_at))
+        .map(|(w, ..)| {
+            (w.total.tenant_id.to_owned(), w.total.metric.metric_id, w.total.segment.month_starts_at)
+        })
         .collect())
 }
 
@@ -125,7 +138,10 @@ async fn used(conn: &mut Conn, watched: &[Watched<'_>]) -> Result<Vec<Decimal>> 
     watched
         .iter()
         .zip(&parts)
-        .map(|(w, parts)| Ok(month_value(w.total.metric.aggregation, parts.values().map(Vec::as_slice))?.unwrap_or_default()))
+        .map(|(w, parts)| {
+            Ok(month_value(w.total.metric.aggregation, parts.values().map(Vec::as_slice))?
+                .unwrap_or_default())
+        })
         .collect()
 }
 

@@ -15,7 +15,9 @@ use crate::op::{OpContext, Scope};
 use crate::subscriptions;
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Jsonb, Nullable, Numeric, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{
+    BigInt, Bool, Jsonb, Nullable, Numeric, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
+};
 use diesel_async::RunQueryDsl;
 use rust_decimal::Decimal;
 use scaicontrol_domain::quota::Quota;
@@ -91,7 +93,11 @@ impl Answers {
 ///
 /// Errors: 404 for another service, a metric it does not have, and a tenant out of its reach.
 pub async fn quota_check(
-    op: &OpContext, app: &Control, tenant_id: &str, service_slug: &str, metric_slug: &str,
+    op: &OpContext,
+    app: &Control,
+    tenant_id: &str,
+    service_slug: &str,
+    metric_slug: &str,
 ) -> Result<QuotaStatusResponse> {
     let Scope::Service(service_id) = op.scope else { return Err(Error::NotFound("service")) };
     let metering = &app.metering;
@@ -102,26 +108,39 @@ pub async fn quota_check(
     if service.metric(metric_slug).is_none() {
         service = metering.lookup().service(op, app, service_id, Some(Instant::now())).await?;
     }
-    let metric = service.metric(metric_slug).map(|place| &service.metrics[place]).ok_or(Error::NotFound("metric"))?;
+    let metric =
+        service.metric(metric_slug).map(|place| &service.metrics[place]).ok_or(Error::NotFound("metric"))?;
     if let Some(answer) = metering.answers().get(tenant_id, metric.metric_id, op.now) {
         return Ok(answer);
     }
     // In this order: what is committed after the counter was read makes the answer void, seen by the query or not.
     let counter = metering.answers().counter(tenant_id, metric.metric_id).load(Ordering::SeqCst);
     let read = Instant::now();
-    let mut found = app.db.read(op, async |conn| standing(conn, op, tenant_id, &service, metric).await).await?;
+    let mut found =
+        app.db.read(op, async |conn| standing(conn, op, tenant_id, &service, metric).await).await?;
     if let Some(Standing { subscription_id, is_behind: true, .. }) = found {
         carry(op, app, tenant_id, subscription_id).await?;
         found = app.db.read(op, async |conn| standing(conn, op, tenant_id, &service, metric).await).await?;
     }
     let found = found.ok_or(Error::NotFound("subscription"))?;
-    let answer = status(tenant_id, &service.slug, &metric.slug, found.quota, (found.month_starts_at, found.month_ends_at));
+    let answer = status(
+        tenant_id,
+        &service.slug,
+        &metric.slug,
+        found.quota,
+        (found.month_starts_at, found.month_ends_at),
+    );
     metering.answers().put(metric.metric_id, Kept { counter, read, now: op.now, answer: answer.clone() });
     Ok(answer)
 }
 
 /// Begins the new usage month of a live subscription, in a transaction of its own.
-pub(super) async fn carry(op: &OpContext, app: &Control, tenant_id: &str, subscription_id: Uuid) -> Result<()> {
+pub(super) async fn carry(
+    op: &OpContext,
+    app: &Control,
+    tenant_id: &str,
+    subscription_id: Uuid,
+) -> Result<()> {
     // Whoever looks may be the first sign of a new month; what then happens to the subscription is the platform's doing.
     let platform = &op.with_scope(Scope::Platform);
     app.db
@@ -157,13 +176,28 @@ struct StandingRow {
 }
 
 type StandingColumns = (
-    SqlUuid, Bool, Timestamptz, Timestamptz, Timestamptz, Timestamptz, Jsonb, SqlUuid, Nullable<Numeric>, Nullable<BigInt>,
-    Nullable<Timestamptz>, Nullable<Timestamptz>, Nullable<SmallInt>,
+    SqlUuid,
+    Bool,
+    Timestamptz,
+    Timestamptz,
+    Timestamptz,
+    Timestamptz,
+    Jsonb,
+    SqlUuid,
+    Nullable<Numeric>,
+    Nullable<BigInt>,
+    Nullable<Timestamptz>,
+    Nullable<Timestamptz>,
+    Nullable<SmallInt>,
 );
 
 /// One indexed read: the subscription, its month, the limit, and what the servers counted in the segments of the month.
 async fn standing(
-    conn: &mut Conn, op: &OpContext, tenant_id: &str, service: &Service, metric: &MetricRow,
+    conn: &mut Conn,
+    op: &OpContext,
+    tenant_id: &str,
+    service: &Service,
+    metric: &MetricRow,
 ) -> Result<Option<Standing>> {
     let rows: Vec<StandingRow> = statement::<StandingColumns>(
         "SELECT s.subscription_id, s.status NOT IN ('cancelled', 'expired'), COALESCE(s.cancelled_at, c.ends_at), c.month_starts_at,
@@ -195,7 +229,9 @@ async fn standing(
     }
     let mut parts: BTreeMap<Uuid, Vec<Part>> = BTreeMap::new();
     for row in &rows {
-        let (Some(value), Some(repeats), Some(stripe)) = (row.value, row.repeats, row.stripe) else { continue };
+        let (Some(value), Some(repeats), Some(stripe)) = (row.value, row.repeats, row.stripe) else {
+            continue;
+        };
         let newest = row.last_at.zip(row.last_received_at).map(|(at, received)| (at, received, stripe));
         parts.entry(row.segment_id).or_default().push(Part { value, repeats, newest });
     }
@@ -204,7 +240,8 @@ async fn standing(
         let carried = totals::carried(conn, tenant_id, &[first.segment_id]).await?;
         used = carried.into_iter().find(|c| c.metric_id == metric.metric_id).map(|c| c.value);
     }
-    let quota = rules::quota(rules::limit(&first.quotas, &metric.slug), used.unwrap_or_default().normalize())?;
+    let quota =
+        rules::quota(rules::limit(&first.quotas, &metric.slug), used.unwrap_or_default().normalize())?;
     Ok(Some(Standing {
         subscription_id: first.subscription_id,
         is_behind: first.is_live && first.newest_ends_at <= op.now,
@@ -215,7 +252,11 @@ async fn standing(
 }
 
 fn status(
-    tenant_id: &str, service_slug: &str, metric_slug: &str, quota: Quota, month: (DateTime<Utc>, DateTime<Utc>),
+    tenant_id: &str,
+    service_slug: &str,
+    metric_slug: &str,
+    quota: Quota,
+    month: (DateTime<Utc>, DateTime<Utc>),
 ) -> QuotaStatusResponse {
     QuotaStatusResponse {
         tenant_id: tenant_id.to_owned(),
@@ -243,7 +284,8 @@ pub async fn usage_quota_list(op: &OpContext, app: &Control) -> Result<Vec<Quota
             let mut quotas = Vec::new();
             for month in &live {
                 for metric in super::store::service_metrics(conn, month.service_id).await? {
-                    let used = used.get(&(month.subscription_id, metric.metric_id)).copied().unwrap_or_default();
+                    let used =
+                        used.get(&(month.subscription_id, metric.metric_id)).copied().unwrap_or_default();
                     let quota = rules::quota(rules::limit(&month.quotas, &metric.slug), used)?;
                     let period = (month.month_starts_at, month.month_ends_at);
                     quotas.push(status(tenant_id, &month.service_slug, &metric.slug, quota, period));
@@ -255,10 +297,16 @@ pub async fn usage_quota_list(op: &OpContext, app: &Control) -> Result<Vec<Quota
 }
 
 /// The current months of the caller's tenant, begun where nobody has begun them yet.
-pub(super) async fn months(op: &OpContext, app: &Control, service_slug: Option<&str>) -> Result<Vec<CurrentMonth>> {
-    let read = async |conn: &mut Conn| totals::current_months(conn, op.tenant_id(), service_slug, op.now).await;
+pub(super) async fn months(
+    op: &OpContext,
+    app: &Control,
+    service_slug: Option<&str>,
+) -> Result<Vec<CurrentMonth>> {
+    let read =
+        async |conn: &mut Conn| totals::current_months(conn, op.tenant_id(), service_slug, op.now).await;
     let months = app.db.read(op, read).await?;
-    let behind: Vec<Uuid> = months.iter().filter(|m| m.is_behind(op.now)).map(|m| m.subscription_id).collect();
+    let behind: Vec<Uuid> =
+        months.iter().filter(|m| m.is_behind(op.now)).map(|m| m.subscription_id).collect();
     if behind.is_empty() {
         return Ok(months);
     }
@@ -275,8 +323,16 @@ mod tests {
     #[test]
     fn an_answer_is_void_once_usage_is_committed() {
         let (answers, metric_id, now) = (Answers::default(), Uuid::from_u128(1), DateTime::UNIX_EPOCH);
-        let answer = status("t", "s", "m", rules::quota(None, Decimal::ONE).unwrap(), (now, now + TimeDelta::days(30)));
-        let keep = |counter| answers.put(metric_id, Kept { counter, read: Instant::now(), now, answer: answer.clone() });
+        let answer = status(
+            "t",
+            "s",
+            "m",
+            rules::quota(None, Decimal::ONE).unwrap(),
+            (now, now + TimeDelta::days(30)),
+        );
+        let keep = |counter| {
+            answers.put(metric_id, Kept { counter, read: Instant::now(), now, answer: answer.clone() })
+        };
         keep(0);
         assert!(answers.get("t", metric_id, now).is_some());
         assert!(answers.get("t", metric_id, now + TimeDelta::seconds(1)).is_none(), "the clock moved");

@@ -22,7 +22,11 @@ pub fn text_hash(text: &str) -> Uuid {
 
 /// Why an event cannot be counted, as far as it tells by itself.
 pub fn refusal(
-    aggregation: MetricAggregation, quantity: Decimal, unique_key: Option<&str>, occurred_at: DateTime<Utc>, now: DateTime<Utc>,
+    aggregation: MetricAggregation,
+    quantity: Decimal,
+    unique_key: Option<&str>,
+    occurred_at: DateTime<Utc>,
+    now: DateTime<Utc>,
 ) -> Option<UsageRejectionCode> {
     let aggregation = match aggregation {
         MetricAggregation::Sum => Aggregation::Sum,
@@ -80,7 +84,8 @@ pub fn segment_value(aggregation: MetricAggregation, parts: &[Part]) -> Result<O
 /// A key of a `unique_count` counts once, in however many segments of the month it was seen. None when nothing was
 /// counted; what a `last` metric then shows is carried over from before.
 pub fn month_value<'a>(
-    aggregation: MetricAggregation, segments: impl Iterator<Item = &'a [Part]> + Clone,
+    aggregation: MetricAggregation,
+    segments: impl Iterator<Item = &'a [Part]> + Clone,
 ) -> Result<Option<Decimal>> {
     match aggregation {
         MetricAggregation::Last => {
@@ -123,7 +128,9 @@ pub fn bucket_start(period: UsagePeriodType, at: DateTime<Utc>) -> DateTime<Utc>
     match period {
         UsagePeriodType::Hourly => hour_start(at),
         UsagePeriodType::Daily => day.and_time(NaiveTime::MIN).and_utc(),
-        UsagePeriodType::Monthly => Utc.with_ymd_and_hms(day.year(), day.month(), 1, 0, 0, 0).single().unwrap_or(at),
+        UsagePeriodType::Monthly => {
+            Utc.with_ymd_and_hms(day.year(), day.month(), 1, 0, 0, 0).single().unwrap_or(at)
+        }
     }
 }
 
@@ -132,13 +139,16 @@ pub fn bucket_end(period: UsagePeriodType, start: DateTime<Utc>) -> DateTime<Utc
     match period {
         UsagePeriodType::Hourly => start + TimeDelta::hours(1),
         UsagePeriodType::Daily => start + TimeDelta::days(1),
-        UsagePeriodType::Monthly => start.checked_add_months(Months::new(1)).unwrap_or(DateTime::<Utc>::MAX_UTC),
+        UsagePeriodType::Monthly => {
+            start.checked_add_months(Months::new(1)).unwrap_or(DateTime::<Utc>::MAX_UTC)
+        }
     }
 }
 
 /// The full hour at or before an instant.
 pub fn hour_start(at: DateTime<Utc>) -> DateTime<Utc> {
-    at - TimeDelta::minutes(i64::from(at.minute())) - TimeDelta::seconds(i64::from(at.second()))
+    at - TimeDelta::minutes(i64::from(at.minute()))
+        - TimeDelta::seconds(i64::from(at.second()))
         - TimeDelta::nanoseconds(i64::from(at.nanosecond() % 1_000_000_000))
 }
 

@@ -33,7 +33,9 @@ impl Stripe {
         let mut conn = Object::take(db.bare().await?);
         let mut number = 0;
         while number < STRIPES {
-            let taken: bool = diesel::select(pg_try_advisory_lock(LOCK_CLASS, i32::from(number))).get_result(&mut conn).await?;
+            let taken: bool = diesel::select(pg_try_advisory_lock(LOCK_CLASS, i32::from(number)))
+                .get_result(&mut conn)
+                .await?;
             if taken {
                 break;
             }

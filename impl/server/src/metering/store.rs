@@ -88,11 +88,15 @@ pub struct SegmentRow {
     pub quotas: serde_json::Value,
 }
 
-type SegmentColumns = (Text, SqlUuid, Text, SqlUuid, Timestamptz, Timestamptz, Timestamptz, Timestamptz, Jsonb);
+type SegmentColumns =
+    (Text, SqlUuid, Text, SqlUuid, Timestamptz, Timestamptz, Timestamptz, Timestamptz, Jsonb);
 
 /// The begun live subscriptions of tenants to a service, and their segments that may hold an event of the last 35 days.
 pub async fn tenant_segments(
-    conn: &mut Conn, service_id: Uuid, tenant_ids: &[&str], now: DateTime<Utc>,
+    conn: &mut Conn,
+    service_id: Uuid,
+    tenant_ids: &[&str],
+    now: DateTime<Utc>,
 ) -> Result<(Vec<(String, Uuid)>, Vec<SegmentRow>)> {
     let live = statement::<(Text, SqlUuid)>(
         "SELECT tenant_id, subscription_id FROM subscriptions

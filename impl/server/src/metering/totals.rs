@@ -11,7 +11,9 @@ use crate::db::statement::statement;
 use crate::error::{Error, Result};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Bool, Jsonb, Nullable, Numeric, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{
+    Array, BigInt, Bool, Jsonb, Nullable, Numeric, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
+};
 use diesel_async::RunQueryDsl;
 use rust_decimal::Decimal;
 use scaicontrol_types::MetricAggregation;
@@ -62,13 +64,26 @@ struct PartRow {
 }
 
 type PartColumns = (
-    SqlUuid, SqlUuid, Text, Text, Text, Text, Numeric, BigInt, SmallInt, Nullable<Timestamptz>, Nullable<Timestamptz>, BigInt,
-    Timestamptz, Timestamptz,
+    SqlUuid,
+    SqlUuid,
+    Text,
+    Text,
+    Text,
+    Text,
+    Numeric,
+    BigInt,
+    SmallInt,
+    Nullable<Timestamptz>,
+    Nullable<Timestamptz>,
+    BigInt,
+    Timestamptz,
+    Timestamptz,
 );
 
 impl PartRow {
     fn part(&self) -> Part {
-        let newest = self.last_at.zip(self.last_received_at).map(|(at, received)| (at, received, self.stripe));
+        let newest =
+            self.last_at.zip(self.last_received_at).map(|(at, received)| (at, received, self.stripe));
         Part { value: self.value, repeats: self.repeats, newest }
     }
 }
@@ -98,7 +113,11 @@ pub(super) struct CarriedRow {
 }
 
 /// What the segments take over from the segments of the subscription before them.
-pub(super) async fn carried(conn: &mut Conn, tenant_id: &str, segment_ids: &[Uuid]) -> Result<Vec<CarriedRow>> {
+pub(super) async fn carried(
+    conn: &mut Conn,
+    tenant_id: &str,
+    segment_ids: &[Uuid],
+) -> Result<Vec<CarriedRow>> {
     Ok(statement::<(SqlUuid, SqlUuid, Text, Text, Text, Numeric)>(
         "SELECT s.segment_id, m.metric_id, m.slug, m.name, m.unit, e.value
          FROM segments s JOIN metrics m ON m.service_id = s.service_id AND m.aggregation = 'last'
@@ -122,7 +141,11 @@ pub(super) async fn carried(conn: &mut Conn, tenant_id: &str, segment_ids: &[Uui
 /// Needs the sight of the tenant, of the service or of the platform. For billing, lock the segments first
 /// (`FOR UPDATE`): the writer holds a share lock on a segment from before it counts until its commit, so that under the
 /// lock nothing that was acknowledged is missing, and nothing is counted until the end of the transaction.
-pub async fn segment_usage(conn: &mut Conn, tenant_id: &str, segment_ids: &[Uuid]) -> Result<Vec<SegmentUsage>> {
+pub async fn segment_usage(
+    conn: &mut Conn,
+    tenant_id: &str,
+    segment_ids: &[Uuid],
+) -> Result<Vec<SegmentUsage>> {
     let rows = parts(conn, tenant_id, segment_ids).await?;
     let mut usage: BTreeMap<(Uuid, String), SegmentUsage> = BTreeMap::new();
     for rows in rows.chunk_by(|a, b| (a.segment_id, a.metric_id) == (b.segment_id, b.metric_id)) {
@@ -194,12 +217,16 @@ impl CurrentMonth {
     }
 }
 
-type MonthColumns = (SqlUuid, SqlUuid, Text, Text, Bool, Text, Text, Jsonb, Timestamptz, Timestamptz, Timestamptz);
+type MonthColumns =
+    (SqlUuid, SqlUuid, Text, Text, Bool, Text, Text, Jsonb, Timestamptz, Timestamptz, Timestamptz);
 
 /// The current months of a tenant, one for each service it has or had a subscription to, by slug of the service. The
 /// live subscription comes first, else the newest one.
 pub async fn current_months(
-    conn: &mut Conn, tenant_id: &str, service_slug: Option<&str>, now: DateTime<Utc>,
+    conn: &mut Conn,
+    tenant_id: &str,
+    service_slug: Option<&str>,
+    now: DateTime<Utc>,
 ) -> Result<Vec<CurrentMonth>> {
     Ok(statement::<MonthColumns>(
         "SELECT DISTINCT ON (v.slug) s.subscription_id, s.service_id, v.slug, v.name, s.status NOT IN ('cancelled', 'expired'),
@@ -242,7 +269,11 @@ pub struct MonthSegment {
 type SegmentColumns = (SqlUuid, SqlUuid, SqlUuid, diesel::sql_types::Integer, Timestamptz, Timestamptz, Bool);
 
 /// The segments of usage months, oldest first.
-pub async fn month_segments(conn: &mut Conn, tenant_id: &str, months: &[CurrentMonth]) -> Result<Vec<MonthSegment>> {
+pub async fn month_segments(
+    conn: &mut Conn,
+    tenant_id: &str,
+    months: &[CurrentMonth],
+) -> Result<Vec<MonthSegment>> {
     Ok(statement::<SegmentColumns>(
         "SELECT g.subscription_id, g.segment_id, g.plan_id, g.plan_version, g.starts_at, g.ends_at, g.is_trial
          FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[]) AS k (subscription_id, month_starts_at, month_ends_at)
@@ -260,15 +291,19 @@ pub async fn month_segments(conn: &mut Conn, tenant_id: &str, months: &[CurrentM
 
 /// What was used in months that consist of these segments, by subscription and metric. What is not in it is 0.
 pub async fn month_usage(
-    conn: &mut Conn, tenant_id: &str, segments: &[MonthSegment],
+    conn: &mut Conn,
+    tenant_id: &str,
+    segments: &[MonthSegment],
 ) -> Result<HashMap<(Uuid, Uuid), Decimal>> {
     let ids: Vec<Uuid> = segments.iter().map(|s| s.segment_id).collect();
-    let subscription_of: HashMap<Uuid, Uuid> = segments.iter().map(|s| (s.segment_id, s.subscription_id)).collect();
+    let subscription_of: HashMap<Uuid, Uuid> =
+        segments.iter().map(|s| (s.segment_id, s.subscription_id)).collect();
     let mut parts_of: HashMap<(Uuid, Uuid), (MetricAggregation, BTreeMap<Uuid, Vec<Part>>)> = HashMap::new();
     for row in parts(conn, tenant_id, &ids).await? {
         let Some(subscription) = subscription_of.get(&row.segment_id) else { continue };
         let aggregation = row.aggregation.parse().map_err(Error::internal)?;
-        let (_, parts) = parts_of.entry((*subscription, row.metric_id)).or_insert_with(|| (aggregation, BTreeMap::new()));
+        let (_, parts) =
+            parts_of.entry((*subscription, row.metric_id)).or_insert_with(|| (aggregation, BTreeMap::new()));
         parts.entry(row.segment_id).or_default().push(row.part());
     }
     let mut used = HashMap::new();
@@ -278,7 +313,8 @@ pub async fn month_usage(
     }
     // Segments come by start: the first of a month is the one that takes over from the month before.
     let mut begun = HashSet::new();
-    let firsts: Vec<Uuid> = segments.iter().filter(|s| begun.insert(s.subscription_id)).map(|s| s.segment_id).collect();
+    let firsts: Vec<Uuid> =
+        segments.iter().filter(|s| begun.insert(s.subscription_id)).map(|s| s.segment_id).collect();
     for row in carried(conn, tenant_id, &firsts).await? {
         if let Some(subscription) = subscription_of.get(&row.segment_id) {
             used.entry((*subscription, row.metric_id)).or_insert_with(|| row.value.normalize());
@@ -328,7 +364,12 @@ type BucketRow = (String, String, String, String, String, String, DateTime<Utc>,
 /// The buckets with usage of a tenant from `from` to before `to`, by service, metric and time. `unit` is that of
 /// `date_trunc`; both ends are full buckets.
 pub async fn buckets(
-    conn: &mut Conn, tenant_id: &str, filter: (Option<&str>, Option<&str>), unit: &str, from: DateTime<Utc>, to: DateTime<Utc>,
+    conn: &mut Conn,
+    tenant_id: &str,
+    filter: (Option<&str>, Option<&str>),
+    unit: &str,
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
 ) -> Result<Vec<Bucket>> {
     let rows: Vec<BucketRow> = statement::<BucketColumns>(
         "SELECT v.slug, v.name, m.slug, m.name, m.unit, m.aggregation, b.starts_at, b.total, b.largest, b.newest
@@ -352,15 +393,28 @@ pub async fn buckets(
     .load(conn)
     .await?;
     rows.into_iter()
-        .map(|(service_slug, service_name, slug, name, unit, aggregation, starts_at, total, largest, newest)| {
-            let aggregation = aggregation.parse().map_err(Error::internal)?;
-            let value = match aggregation {
-                MetricAggregation::Sum | MetricAggregation::UniqueCount => total,
-                MetricAggregation::Max => largest,
-                MetricAggregation::Last => newest,
-            };
-            let metric = Metric { slug, name, unit, aggregation };
-            Ok(Bucket { service_slug, service_name, metric, starts_at, value: value.normalize() })
-        })
+        .map(
+            |(
+                service_slug,
+                service_name,
+                slug,
+                name,
+                unit,
+                aggregation,
+                starts_at,
+                total,
+                largest,
+                newest,
+            )| {
+                let aggregation = aggregation.parse().map_err(Error::internal)?;
+                let value = match aggregation {
+                    MetricAggregation::Sum | MetricAggregation::UniqueCount => total,
+                    MetricAggregation::Max => largest,
+                    MetricAggregation::Last => newest,
+                };
+                let metric = Metric { slug, name, unit, aggregation };
+                Ok(Bucket { service_slug, service_name, metric, starts_at, value: value.normalize() })
+            },
+        )
         .collect()
 }

@@ -13,8 +13,8 @@ use rust_decimal::Decimal;
 use scaicontrol_domain::proration::Ratio;
 use scaicontrol_domain::tiers;
 use scaicontrol_types::{
-    MetricUsageResponse, ServiceUsageResponse, UsageHistoryResponse, UsagePeriodType, UsagePoint, UsageSeries,
-    UsageSummaryMetric, UsageSummaryResponse, UsageSummaryService,
+    MetricUsageResponse, ServiceUsageResponse, UsageHistoryResponse, UsagePeriodType, UsagePoint,
+    UsageSeries, UsageSummaryMetric, UsageSummaryResponse, UsageSummaryService,
 };
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -22,7 +22,11 @@ use uuid::Uuid;
 /// Usage of a service in the current usage month of the caller's tenant, with what it costs so far.
 ///
 /// Errors: 404 when the tenant never had a subscription to the service.
-pub async fn usage_by_service_get(op: &OpContext, app: &Control, service_slug: &str) -> Result<ServiceUsageResponse> {
+pub async fn usage_by_service_get(
+    op: &OpContext,
+    app: &Control,
+    service_slug: &str,
+) -> Result<ServiceUsageResponse> {
     let month = months(op, app, Some(service_slug)).await?.pop().ok_or(Error::NotFound("subscription"))?;
     app.db.read(op, async |conn| service_usage(conn, op, month.clone()).await).await
 }
@@ -58,7 +62,8 @@ async fn service_usage(conn: &mut Conn, op: &OpContext, month: CurrentMonth) -> 
             exceeded: quota.exceeded,
         });
     }
-    let cost_cents = metrics.iter().try_fold(0_i64, |sum, m| sum.checked_add(m.cost_cents)).ok_or_else(too_large)?;
+    let cost_cents =
+        metrics.iter().try_fold(0_i64, |sum, m| sum.checked_add(m.cost_cents)).ok_or_else(too_large)?;
     Ok(ServiceUsageResponse {
         plan_key: format!("{}.{}", month.service_slug, month.plan_slug),
         service_slug: month.service_slug,
@@ -74,7 +79,11 @@ async fn service_usage(conn: &mut Conn, op: &OpContext, month: CurrentMonth) -> 
 
 /// What each priced metric of a segment costs, as if the segment ended now when it is open.
 fn segment_cost(
-    price: &PlanPrice, segment: &MonthSegment, month: &CurrentMonth, usage: &[SegmentUsage], now: DateTime<Utc>,
+    price: &PlanPrice,
+    segment: &MonthSegment,
+    month: &CurrentMonth,
+    usage: &[SegmentUsage],
+    now: DateTime<Utc>,
 ) -> Result<Vec<(String, i64)>> {
     let part = (segment.starts_at, segment.ends_at.min(now).max(segment.starts_at));
     let share = Ratio::part(part, (month.month_starts_at, month.month_ends_at)).map_err(Error::internal)?;
@@ -82,7 +91,8 @@ fn segment_cost(
         .tiers
         .iter()
         .map(|(metric_slug, tiers)| {
-            let of_metric = |u: &&SegmentUsage| u.segment_id == segment.segment_id && u.metric_slug == *metric_slug;
+            let of_metric =
+                |u: &&SegmentUsage| u.segment_id == segment.segment_id && u.metric_slug == *metric_slug;
             let quantity = usage.iter().find(of_metric).map_or(Decimal::ZERO, |u| u.value);
             let lines = tiers::price(tiers, quantity, share).map_err(Error::internal)?;
             Ok((metric_slug.clone(), tiers::total(&lines).map_err(Error::internal)?.0))
@@ -112,7 +122,11 @@ pub struct HistoryFilter<'a> {
 /// The usage of the caller's tenant over time.
 ///
 /// Errors: 400 when `from` is not before `to`, or the span is too long for the length of a bucket.
-pub async fn usage_history_get(op: &OpContext, app: &Control, filter: HistoryFilter<'_>) -> Result<UsageHistoryResponse> {
+pub async fn usage_history_get(
+    op: &OpContext,
+    app: &Control,
+    filter: HistoryFilter<'_>,
+) -> Result<UsageHistoryResponse> {
     let period = filter.period_type.unwrap_or(UsagePeriodType::Daily);
     let (from, to) = span(period, filter.from, filter.to, op.now)?;
     let tenant_id = op.tenant_id();
@@ -153,7 +167,10 @@ fn date_unit(period: UsagePeriodType) -> &'static str {
 
 /// The span of a history, in whole buckets.
 fn span(
-    period: UsagePeriodType, from: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>, now: DateTime<Utc>,
+    period: UsagePeriodType,
+    from: Option<DateTime<Utc>>,
+    to: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
 ) -> Result<(DateTime<Utc>, DateTime<Utc>)> {
     let out_of_range = || Error::field("to", "is out of range");
     let to = to.unwrap_or(now);
@@ -184,18 +201,26 @@ fn span(
 }
 
 /// The usage of the caller's tenant in the period that runs now.
-pub async fn usage_summary_get(op: &OpContext, app: &Control, period: Option<UsagePeriodType>) -> Result<UsageSummaryResponse> {
+pub async fn usage_summary_get(
+    op: &OpContext,
+    app: &Control,
+    period: Option<UsagePeriodType>,
+) -> Result<UsageSummaryResponse> {
     let period = period.unwrap_or(UsagePeriodType::Monthly);
     app.db.read(op, async |conn| summary(conn, op.tenant_id(), period, op.now).await).await
 }
 
 /// The usage of a tenant in the hour, day or month (UTC) that holds `now`. Whoever sees the tenant's usage may ask.
 pub async fn summary(
-    conn: &mut Conn, tenant_id: &str, period: UsagePeriodType, now: DateTime<Utc>,
+    conn: &mut Conn,
+    tenant_id: &str,
+    period: UsagePeriodType,
+    now: DateTime<Utc>,
 ) -> Result<UsageSummaryResponse> {
     let period_start = rules::bucket_start(period, now);
     let period_end = rules::bucket_end(period, period_start);
-    let buckets = totals::buckets(conn, tenant_id, (None, None), date_unit(period), period_start, period_end).await?;
+    let buckets =
+        totals::buckets(conn, tenant_id, (None, None), date_unit(period), period_start, period_end).await?;
     let services = buckets
         .chunk_by(|a, b| a.service_slug == b.service_slug)
         .filter_map(|metrics| {
@@ -214,7 +239,13 @@ pub async fn summary(
             })
         })
         .collect();
-    Ok(UsageSummaryResponse { tenant_id: tenant_id.to_owned(), period_type: period, period_start, period_end, services })
+    Ok(UsageSummaryResponse {
+        tenant_id: tenant_id.to_owned(),
+        period_type: period,
+        period_start,
+        period_end,
+        services,
+    })
 }
 
 #[cfg(test)]
@@ -226,9 +257,18 @@ mod tests {
         let t = |text: &str| text.parse::<DateTime<Utc>>().expect("a time");
         let now = t("2026-03-14T12:30:00Z");
         let whole = |period, from: Option<&str>, to: Option<&str>| span(period, from.map(t), to.map(t), now);
-        assert_eq!(whole(UsagePeriodType::Hourly, None, None).unwrap(), (t("2026-03-13T12:00:00Z"), t("2026-03-14T13:00:00Z")));
-        assert_eq!(whole(UsagePeriodType::Daily, None, None).unwrap(), (t("2026-02-12T00:00:00Z"), t("2026-03-15T00:00:00Z")));
-        assert_eq!(whole(UsagePeriodType::Monthly, None, None).unwrap(), (t("2025-03-01T00:00:00Z"), t("2026-04-01T00:00:00Z")));
+        assert_eq!(
+            whole(UsagePeriodType::Hourly, None, None).unwrap(),
+            (t("2026-03-13T12:00:00Z"), t("2026-03-14T13:00:00Z"))
+        );
+        assert_eq!(
+            whole(UsagePeriodType::Daily, None, None).unwrap(),
+            (t("2026-02-12T00:00:00Z"), t("2026-03-15T00:00:00Z"))
+        );
+        assert_eq!(
+            whole(UsagePeriodType::Monthly, None, None).unwrap(),
+            (t("2025-03-01T00:00:00Z"), t("2026-04-01T00:00:00Z"))
+        );
         let to = Some("2026-03-14T00:00:00Z");
         let days = whole(UsagePeriodType::Daily, Some("2026-03-13T00:00:00Z"), to);
         assert_eq!(days.unwrap(), (t("2026-03-13T00:00:00Z"), t("2026-03-14T00:00:00Z")));

@@ -158,7 +158,12 @@ impl Task {
             let stripe = self.stripe.number(&self.shared.db).await?;
             let group = Group::new(batches.to_vec());
             let told = &self.told;
-            self.shared.db.tx(&op, "usage_store", async |conn| write_group(conn, &op, &group, stripe, told).boxed().await).await
+            self.shared
+                .db
+                .tx(&op, "usage_store", async |conn| {
+                    write_group(conn, &op, &group, stripe, told).boxed().await
+                })
+                .await
         })
         .catch_unwind()
         .await
@@ -175,7 +180,10 @@ impl Task {
         for batch in batches {
             let week = week(batch.received_at);
             if !self.weeks.contains(&week) {
-                self.shared.db.tx(op, "usage_partition", async |conn| ensure_partition(conn, batch.received_at).await).await?;
+                self.shared
+                    .db
+                    .tx(op, "usage_partition", async |conn| ensure_partition(conn, batch.received_at).await)
+                    .await?;
                 self.weeks.insert(week);
             }
         }
@@ -199,7 +207,13 @@ pub(super) async fn ensure_partition(conn: &mut Conn, at: DateTime<Utc>) -> Resu
     Ok(diesel::select(sc_partition_ensure("usage_events", at.date_naive(), 7)).get_result(conn).await?)
 }
 
-async fn write_group(conn: &mut Conn, op: &OpContext, group: &Group<'_>, stripe: i16, told: &Told) -> Result<Written> {
+async fn write_group(
+    conn: &mut Conn,
+    op: &OpContext,
+    group: &Group<'_>,
+    stripe: i16,
+    told: &Told,
+) -> Result<Written> {
     let standing = standing(conn, group).await?;
     let takes_part: Vec<bool> = standing.iter().map(|s| *s == Standing::Good).collect();
     let candidates = group.candidates(&takes_part);
@@ -214,7 +228,10 @@ async fn write_group(conn: &mut Conn, op: &OpContext, group: &Group<'_>, stripe:
         .zip(&outcomes)
         .filter_map(|(batch, outcome)| {
             let Outcome::Stored { accepted, duplicates } = outcome else { return None };
-            Some((*batch, json!({"accepted": accepted, "duplicates": duplicates, "rejected": batch.rejected})))
+            Some((
+                *batch,
+                json!({"accepted": accepted, "duplicates": duplicates, "rejected": batch.rejected}),
+            ))
         })
         .collect();
     writes::add_all(conn, stripe, &events(group, &new), &hours, &segments, &audit).await?;
@@ -237,7 +254,8 @@ async fn standing(conn: &mut Conn, group: &Group<'_>) -> Result<Vec<Standing>> {
     let tenants: Vec<&str> = believed.iter().map(|b| b.tenant_id).collect();
     let ids: Vec<Uuid> = believed.iter().map(|b| b.segment_id).collect();
     let held = if believed.is_empty() { vec![] } else { writes::hold_segments(conn, &tenants, &ids).await? };
-    let ends: HashMap<(&str, Uuid), DateTime<Utc>> = held.iter().map(|(t, s, end)| ((t.as_str(), *s), *end)).collect();
+    let ends: HashMap<(&str, Uuid), DateTime<Utc>> =
+        held.iter().map(|(t, s, end)| ((t.as_str(), *s), *end)).collect();
     Ok(group
         .batches
         .iter()
@@ -261,7 +279,11 @@ async fn standing(conn: &mut Conn, group: &Group<'_>) -> Result<Vec<Standing>> {
 }
 
 /// Takes the keys; answers the events whose key was free, and for each batch how many were not.
-async fn take_keys(conn: &mut Conn, group: &Group<'_>, candidates: &Candidates) -> Result<(Vec<Place>, Vec<usize>)> {
+async fn take_keys(
+    conn: &mut Conn,
+    group: &Group<'_>,
+    candidates: &Candidates,
+) -> Result<(Vec<Place>, Vec<usize>)> {
     let mut known = vec![0; group.batches.len()];
     if candidates.places.is_empty() {
         return Ok((vec![], known));
@@ -301,13 +323,16 @@ async fn count_members(conn: &mut Conn, group: &Group<'_>, new: &[Place]) -> Res
     let added = writes::add_members(conn, &members(group, &places)).await?;
     let counted = counted(group, places, &added)?;
     // Most months are one segment; only then is there no other to look into.
-    let several: Vec<Place> = counted.iter().copied().filter(|place| shares_its_month(group, *place)).collect();
+    let several: Vec<Place> =
+        counted.iter().copied().filter(|place| shares_its_month(group, *place)).collect();
     let mut repeats = HashSet::new();
     if !several.is_empty() {
         let ours: HashSet<_> = several.iter().map(|place| member(group, *place)).collect();
         for (n, other) in writes::elsewhere(conn, &members(group, &several)).await? {
             let place = usize::try_from(n - 1).ok().and_then(|n| several.get(n)).copied();
-            let Some((tenant, segment, metric, key)) = place.map(|place| member(group, place)) else { continue };
+            let Some((tenant, segment, metric, key)) = place.map(|place| member(group, place)) else {
+                continue;
+            };
             // Of two that this group added, the first in order is the one that counts.
             if !ours.contains(&(tenant, other, metric, key)) || other < segment {
                 repeats.insert((tenant, segment, metric, key));
@@ -324,9 +349,14 @@ fn member<'a>(group: &Group<'a>, place: Place) -> (&'a str, Uuid, Uuid, Uuid) {
 }
 
 /// Those of the places that were added. Rows come back in the order in which they were given.
-fn counted(group: &Group<'_>, places: Vec<Place>, added: &[(String, Uuid, Uuid, Uuid)]) -> Result<Vec<Place>> {
+fn counted(
+    group: &Group<'_>,
+    places: Vec<Place>,
+    added: &[(String, Uuid, Uuid, Uuid)],
+) -> Result<Vec<Place>> {
     let mut added = added.iter().map(|(t, s, m, k)| (t.as_str(), *s, *m, *k)).peekable();
-    let counted = places.into_iter().filter(|place| added.next_if_eq(&member(group, *place)).is_some()).collect();
+    let counted =
+        places.into_iter().filter(|place| added.next_if_eq(&member(group, *place)).is_some()).collect();
     match added.next() {
         None => Ok(counted),
         Some(_) => Err(Error::internal("the members of sets came back in another order")),
@@ -381,14 +411,19 @@ fn events<'a>(group: &Group<'a>, new: &[Place]) -> Events<'a> {
         events.unique_keys = new.iter().map(|place| event(place).unique_key.as_deref()).collect();
     }
     if has_metadata {
-        let json = |m: &std::collections::BTreeMap<_, _>| serde_json::Value::Object(m.clone().into_iter().collect());
+        let json =
+            |m: &std::collections::BTreeMap<_, _>| serde_json::Value::Object(m.clone().into_iter().collect());
         events.metadata = new.iter().map(|place| event(place).metadata.as_ref().map(json)).collect();
     }
     events
 }
 
 fn outcomes(
-    group: &Group<'_>, standing: &[Standing], candidates: &Candidates, new: &[Place], known: &[usize],
+    group: &Group<'_>,
+    standing: &[Standing],
+    candidates: &Candidates,
+    new: &[Place],
+    known: &[usize],
 ) -> Vec<Outcome> {
     let mut accepted = vec![0_usize; group.batches.len()];
     for place in new {
@@ -401,9 +436,10 @@ fn outcomes(
         .map(|(n, standing)| match standing {
             Standing::Stale => Outcome::Stale,
             Standing::Held => Outcome::Held,
-            Standing::Good => {
-                Outcome::Stored { accepted: count(accepted[n]), duplicates: count(candidates.duplicates[n] + known[n]) }
-            }
+            Standing::Good => Outcome::Stored {
+                accepted: count(accepted[n]),
+                duplicates: count(candidates.duplicates[n] + known[n]),
+            },
         })
         .collect()
 }

@@ -5,7 +5,9 @@ use crate::db::Conn;
 use crate::db::statement::statement;
 use crate::error::{Error, Result};
 use chrono::{DateTime, Utc};
-use diesel::sql_types::{Array, BigInt, Jsonb, Nullable, Numeric, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{
+    Array, BigInt, Jsonb, Nullable, Numeric, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
+};
 use diesel_async::RunQueryDsl;
 use rust_decimal::Decimal;
 use scaicontrol_types::MetricAggregation;
@@ -15,7 +17,11 @@ use uuid::Uuid;
 ///
 /// A share lock: several servers may count in a segment at once, but whoever changes its end or bills it waits until
 /// what is being counted is there to be seen.
-pub async fn hold_segments(conn: &mut Conn, tenants: &[&str], segments: &[Uuid]) -> Result<Vec<(String, Uuid, DateTime<Utc>)>> {
+pub async fn hold_segments(
+    conn: &mut Conn,
+    tenants: &[&str],
+    segments: &[Uuid],
+) -> Result<Vec<(String, Uuid, DateTime<Utc>)>> {
     Ok(statement::<(Text, SqlUuid, Timestamptz)>(
         "SELECT s.tenant_id, s.segment_id, s.ends_at
          FROM unnest($1::text[], $2::uuid[]) WITH ORDINALITY AS k (tenant_id, segment_id, place)
@@ -295,7 +301,11 @@ async fn add_audit(mut conn: &Conn, batches: &[(&Batch, serde_json::Value)]) -> 
 
 /// Writes everything that follows from the new events, in one flight. The server runs the statements in order.
 pub async fn add_all(
-    conn: &mut Conn, stripe: i16, events: &Events<'_>, hours: &[Total<'_>], segments: &[Total<'_>],
+    conn: &mut Conn,
+    stripe: i16,
+    events: &Events<'_>,
+    hours: &[Total<'_>],
+    segments: &[Total<'_>],
     audit: &[(&Batch, serde_json::Value)],
 ) -> Result<(), Error> {
     let conn: &Conn = conn;
