@@ -107,7 +107,7 @@ CREATE TABLE pricing_tiers (
   pricing_model text NOT NULL CHECK (pricing_model IN ('graduated', 'volume', 'package')),
   tier_start numeric(28, 10) NOT NULL CHECK (tier_start >= 0),
   tier_end numeric(28, 10) CHECK (tier_end > tier_start),
-  unit_price_cents numeric(28, 12) NOT NULL CHECK (unit_price_cents >= 0),
+  unit_price_cents numeric(28, 10) NOT NULL CHECK (unit_price_cents >= 0),
   unit_label text NOT NULL,
   unit_divisor numeric(28, 10) NOT NULL CHECK (unit_divisor > 0),
   flat_fee_cents bigint NOT NULL DEFAULT 0 CHECK (flat_fee_cents >= 0),

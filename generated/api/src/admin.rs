@@ -92,7 +92,7 @@ pub trait AdminApi {
     /// subscription to it is set up at once, without a call. Refusals: 400 with `details` when a field does
     /// not hold, a metric slug comes twice, a provisioning path is given without `base_url`, `depends_on`
     /// names an unknown service or would close a circle; 403 without platform level or `admin:registry`; 409
-    /// when the slug is taken, by a deregistered service too.
+    /// when the slug is taken, by a deregistered service too, or the client acts for another service.
     #[endpoint {
         method = POST,
         path = "/api/v1/admin/catalog/services",

@@ -16,8 +16,8 @@ pub trait CatalogApi {
     /// One plan with its price, quotas, features and tiers as they hold for a subscription made now. A
     /// subscriber keeps the prices that were in force when its period began, so these can differ from what a
     /// running subscription pays. No token is needed where the server is configured with `catalog.public`.
-    /// Refusals: 400 when the id is not a UUID; 401 without a valid token unless the catalogue is public;
-    /// 404 when the plan is unknown, inactive or not public, or the catalogue does not show its service.
+    /// Refusals: 401 without a valid token unless the catalogue is public; 404 when the plan is unknown (an
+    /// id that is not a UUID included), inactive or not public, or the catalogue does not show its service.
     #[endpoint {
         method = GET,
         path = "/api/v1/catalog/plans/{plan_id}",

@@ -167,7 +167,7 @@ impl Client {
     }
     /**Create a service
 
-    Puts a service into the catalogue by hand. It needs no further approval: its status is `active`. It has no key yet and belongs to no client; rotate its key to get the first one, with which the service can then register, send heartbeats and report usage. Without `provisioning.provision_path` a subscription to it is set up at once, without a call. Refusals: 400 with `details` when a field does not hold, a metric slug comes twice, a provisioning path is given without `base_url`, `depends_on` names an unknown service or would close a circle; 403 without platform level or `admin:registry`; 409 when the slug is taken, by a deregistered service too.
+    Puts a service into the catalogue by hand. It needs no further approval: its status is `active`. It has no key yet and belongs to no client; rotate its key to get the first one, with which the service can then register, send heartbeats and report usage. Without `provisioning.provision_path` a subscription to it is set up at once, without a call. Refusals: 400 with `details` when a field does not hold, a metric slug comes twice, a provisioning path is given without `base_url`, `depends_on` names an unknown service or would close a circle; 403 without platform level or `admin:registry`; 409 when the slug is taken, by a deregistered service too, or the client acts for another service.
 
     Sends a `POST` request to `/api/v1/admin/catalog/services`
 
@@ -661,7 +661,7 @@ impl Client {
     }
     /**Get a plan
 
-    One plan with its price, quotas, features and tiers as they hold for a subscription made now. A subscriber keeps the prices that were in force when its period began, so these can differ from what a running subscription pays. No token is needed where the server is configured with `catalog.public`. Refusals: 400 when the id is not a UUID; 401 without a valid token unless the catalogue is public; 404 when the plan is unknown, inactive or not public, or the catalogue does not show its service.
+    One plan with its price, quotas, features and tiers as they hold for a subscription made now. A subscriber keeps the prices that were in force when its period began, so these can differ from what a running subscription pays. No token is needed where the server is configured with `catalog.public`. Refusals: 401 without a valid token unless the catalogue is public; 404 when the plan is unknown (an id that is not a UUID included), inactive or not public, or the catalogue does not show its service.
 
     Sends a `GET` request to `/api/v1/catalog/plans/{plan_id}`
 
