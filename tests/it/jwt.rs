@@ -3,7 +3,7 @@ use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use scaicontrol_server::identity::dev_issuer::{AUDIENCE, DevIssuer};
-use scaicontrol_tests::TestApp;
+use scaicontrol_tests::{TestApp, wait};
 use scaicontrol_tests::issuer::Issuer;
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -191,11 +191,16 @@ async fn what_is_no_token_is_refused() {
 
 #[tokio::test]
 async fn an_outage_of_the_issuer_keeps_the_last_keys() {
-    let app = TestApp::with(&[("auth.jwks_ttl", "0s")]).await;
+    let app = TestApp::with(&[("auth.jwks_ttl", "1s")]).await;
     let token = app.issuer().signer().sign(&claims(&app));
     assert_eq!(status(&app, &token).await, 200);
     app.issuer().set_down(true);
-    assert_eq!(status(&app, &token).await, 200, "the last keys");
+    let before = app.issuer().fetches();
+    wait::until("the keys are old and asked for again, in vain", async || {
+        assert_eq!(status(&app, &token).await, 200, "the last keys");
+        app.issuer().fetches() > before
+    })
+    .await;
 
     let never = TestApp::start().await;
     never.issuer().set_down(true);

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use tokio_postgres::Client;
 
-/// Tables that the program reaches through functions alone.
-const WITHOUT_CODE: [&str; 1] = ["__diesel_schema_migrations"];
+/// The table of diesel's own.
+const DIESELS: &str = "__diesel_schema_migrations";
 
 #[tokio::test]
 async fn up_down_and_up_again_leave_the_same() {
@@ -80,9 +80,10 @@ async fn tables_of_the_database(client: &Client) -> BTreeMap<String, Table> {
     let columns = "
         SELECT c.relname::text, a.attname::text, format_type(a.atttypid, NULL), a.attnotnull
         FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
-        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND a.attnum > 0 AND NOT a.attisdropped";
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname <> $1
+          AND a.attnum > 0 AND NOT a.attisdropped";
     let mut tables: BTreeMap<String, Table> = BTreeMap::new();
-    for row in client.query(columns, &[]).await.expect("the columns") {
+    for row in client.query(columns, &[&DIESELS]).await.expect("the columns") {
         let (table, column, kind, not_null): (String, String, String, bool) = (row.get(0), row.get(1), row.get(2), row.get(3));
         let kind = match kind.as_str() {
             "text" => "Text",
@@ -94,7 +95,7 @@ async fn tables_of_the_database(client: &Client) -> BTreeMap<String, Table> {
             "numeric" => "Numeric",
             "date" => "Date",
             "jsonb" => "Jsonb",
-            "bytea" => "Binary",
+            "bytea" => "Bytea",
             "timestamp with time zone" => "Timestamptz",
             "text[]" => "Array<Text>",
             other => panic!("{table}.{column}: {other} is not expected"),
@@ -117,8 +118,7 @@ async fn tables_of_the_database(client: &Client) -> BTreeMap<String, Table> {
 #[tokio::test]
 async fn the_program_knows_the_tables_as_they_are() {
     let database = Database::create().await;
-    let mut real = tables_of_the_database(&database.connect().await).await;
-    real.retain(|name, _| !WITHOUT_CODE.contains(&name.as_str()));
+    let real = tables_of_the_database(&database.connect().await).await;
     let known = tables_of_the_program();
     assert!(known.len() > 20, "{} tables were read", known.len());
     let mut wrong = Vec::new();
@@ -151,10 +151,10 @@ async fn money_is_whole_cents() {
                  AND NOT (column_name LIKE '%unit_price_cents' AND data_type = 'numeric' AND numeric_scale IS NOT NULL)";
     let wrong: Vec<String> = client.query(sql, &[]).await.expect("columns").iter().map(|r| r.get(0)).collect();
     assert!(wrong.is_empty(), "{wrong:?}");
-    let sql = "SELECT format('%s.%s', table_name, column_name) FROM information_schema.columns WHERE table_schema = 'public'
+    let sql = "SELECT format('%s.%s', table_name, column_name) FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> $1
                AND (data_type IN ('real', 'double precision', 'money') OR (data_type = 'numeric' AND numeric_scale IS NULL)
                  OR data_type = 'timestamp without time zone')";
-    let wrong: Vec<String> = client.query(sql, &[]).await.expect("columns").iter().map(|r| r.get(0)).collect();
+    let wrong: Vec<String> = client.query(sql, &[&DIESELS]).await.expect("columns").iter().map(|r| r.get(0)).collect();
     assert!(wrong.is_empty(), "no floats, no numbers without a scale, no times without a zone: {wrong:?}");
 }
 
@@ -173,6 +173,8 @@ async fn every_enum_has_a_check() {
         SELECT c.relname::text, a.attname::text FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
           AND a.attnum > 0 AND NOT a.attisdropped AND a.atttypid = 'text'::regtype AND a.attname = ANY ($1)
+          -- Why an operator suspended a service, in their own words.
+          AND (c.relname, a.attname) <> ('services', 'suspension_reason')
           AND NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'c' AND a.attnum = ANY (k.conkey))";
     let names: Vec<&str> = ENUMS.to_vec();
     let rows = client.query(sql, &[&names]).await.expect("columns");

@@ -42,6 +42,60 @@ pub fn described(operation: &Operation) -> &'static Value {
     described
 }
 
+/// A request body that the document allows: what is required (one field where nothing is), with the values of its
+/// examples; none for operations that take no JSON.
+pub fn sample_body(operation: &Operation) -> Option<Value> {
+    let schema = described(operation)["requestBody"]["content"]["application/json"].get("schema")?;
+    Some(sample(schema))
+}
+
+/// Whether the JSON body of an operation has that field.
+pub fn takes_field(operation: &Operation, field: &str) -> bool {
+    let schema = &described(operation)["requestBody"]["content"]["application/json"]["schema"];
+    resolve(schema)["properties"].get(field).is_some()
+}
+
+/// The names of an operation's query parameters.
+pub fn query_parameters(operation: &Operation) -> Vec<&'static str> {
+    let all = described(operation)["parameters"].as_array().into_iter().flatten().map(resolve);
+    all.filter(|p| p["in"] == "query").filter_map(|p| p["name"].as_str()).collect()
+}
+
+fn sample(schema: &'static Value) -> Value {
+    if let Some(example) = schema.get("example") {
+        return example.clone();
+    }
+    let schema = resolve(schema);
+    if let Some(example) = schema.get("example") {
+        return example.clone();
+    }
+    if let Some(first) = schema["enum"].as_array().and_then(|e| e.first()) {
+        return first.clone();
+    }
+    if let Some(part) = schema["allOf"].as_array().and_then(|a| a.first()) {
+        return sample(part);
+    }
+    match schema["type"].as_str() {
+        Some("array") => Value::Array(vec![sample(&schema["items"])]),
+        Some("object") => {
+            let all = schema["properties"].as_object();
+            let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            let is_wanted = |i: usize, name: &str| required.contains(&name) || (required.is_empty() && i == 0);
+            let wanted = all.into_iter().flatten().enumerate().filter(|(i, (name, _))| is_wanted(*i, name)).map(|(_, f)| f);
+            Value::Object(wanted.map(|(name, field)| (name.clone(), sample(field))).collect())
+        }
+        Some("string") => match schema["format"].as_str() {
+            Some("uuid") => "0192f0c4-6b02-7d51-8a44-2f7f0b1c9e20".into(),
+            Some("date") => "2026-03-01".into(),
+            Some("date-time") => "2026-03-01T00:00:00Z".into(),
+            _ => "text".into(),
+        },
+        Some("integer" | "number") => schema.get("minimum").cloned().unwrap_or_else(|| 1.into()),
+        Some("boolean") => false.into(),
+        _ => Value::Null,
+    }
+}
+
 /// What is wrong with an answer of an operation; nothing when it is as documented.
 pub fn problems(operation: &Operation, status: u16, media_type: Option<&str>, body: Option<&Value>) -> Vec<String> {
     let responses = &described(operation)["responses"];

@@ -34,14 +34,17 @@ pub fn find(wanted: Option<&str>, extra: &[PathBuf]) -> Result<Binaries, Error> 
     }
     let mut seen: Vec<PathBuf> = Vec::new();
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let candidates = on_path(&path).into_iter().chain(installed()).chain(extra.iter().filter_map(|d| real_folder(d)));
+    let candidates =
+        on_path(&path).into_iter().chain(installed()).chain(extra.iter().filter_map(|d| real_folder(d)));
     for folder in candidates {
         if !seen.contains(&folder) {
             seen.push(folder);
         }
     }
-    let found =
-        seen.into_iter().filter_map(|dir| major_of(&dir).map(|major| Binaries { dir, major })).collect::<Vec<_>>();
+    let found = seen
+        .into_iter()
+        .filter_map(|dir| major_of(&dir).map(|major| Binaries { dir, major }))
+        .collect::<Vec<_>>();
     choose(found, wanted)
 }
 
@@ -97,7 +100,8 @@ fn installed() -> Vec<PathBuf> {
             if !(numbered || name.starts_with("pgsql") || name.starts_with("postgresql")) {
                 continue;
             }
-            let digits: String = name.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+            let digits: String =
+                name.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
             if let Some(folder) = real_folder(&entry.path().join(bin)) {
                 found.push((digits.parse().unwrap_or(0), folder));
             }
@@ -168,9 +172,19 @@ mod tests {
 
     #[test]
     fn chooses_by_version() {
-        let found = |v: &[u32]| v.iter().map(|&major| Binaries { dir: format!("/{major}").into(), major }).collect::<Vec<_>>();
-        assert_eq!(choose(found(&[13, 16, 15]), None).expect("found").major, 16, "the first that is new enough");
-        assert_eq!(choose(found(&[16, 15]), Some("15")).expect("found").major, 15, "the version that wrote the data");
+        let found = |v: &[u32]| {
+            v.iter().map(|&major| Binaries { dir: format!("/{major}").into(), major }).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            choose(found(&[13, 16, 15]), None).expect("found").major,
+            16,
+            "the first that is new enough"
+        );
+        assert_eq!(
+            choose(found(&[16, 15]), Some("15")).expect("found").major,
+            15,
+            "the version that wrote the data"
+        );
         assert!(matches!(choose(found(&[16]), Some("15")), Err(Error::OtherVersion { .. })));
         assert!(matches!(choose(found(&[13]), None), Err(Error::TooOld { major: 13, .. })));
         assert!(matches!(choose(found(&[]), None), Err(Error::NoBinaries)));

@@ -3,9 +3,9 @@
 //! `<dir>/data` is the cluster, `<dir>/run` its socket, `<dir>/log` what the server prints, `<dir>/lock` is held while
 //! somebody uses the folder.
 
+use crate::Error;
 use crate::binaries::{self, Binaries};
 use crate::place::{self, RunAs};
-use crate::Error;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{self, File, TryLockError};
@@ -100,14 +100,17 @@ impl Cluster {
         let wrote = fs::read_to_string(data.join("PG_VERSION")).ok().map(|v| v.trim().to_owned());
         let fetched: Vec<PathBuf> = dir.parent().map(|p| p.join("pg/bin")).into_iter().collect();
         let binaries = binaries::find(wrote.as_deref(), &fetched).map_err(|e| match e {
-            Error::OtherVersion { wrote, found, .. } => Error::OtherVersion { data: data.clone(), wrote, found },
+            Error::OtherVersion { wrote, found, .. } => {
+                Error::OtherVersion { data: data.clone(), wrote, found }
+            }
             e => e,
         })?;
         if let Some(who) = &who {
             place::reachable(&binaries.dir.join("postgres"), who)?;
         }
         let socket_dir = place::socket_dir(&dir, who.as_ref())?;
-        let at = At { dir: &dir, data: &data, socket_dir: &socket_dir, who: who.as_ref(), binaries: &binaries };
+        let at =
+            At { dir: &dir, data: &data, socket_dir: &socket_dir, who: who.as_ref(), binaries: &binaries };
         if wrote.is_none() {
             initdb(&at, options.durability)?;
         }
@@ -260,7 +263,11 @@ fn initdb(at: &At<'_>, durability: Durability) -> Result<(), Error> {
             fs::remove_dir_all(&draft).map_err(Error::io(format!("remove {}", draft.display())))?;
         }
         let mut command = at.command("initdb");
-        command.arg("-D").arg(&draft).args(["-U", "postgres", "-A", "trust", "-E", "UTF8"]).arg(format!("--locale={locale}"));
+        command
+            .arg("-D")
+            .arg(&draft)
+            .args(["-U", "postgres", "-A", "trust", "-E", "UTF8"])
+            .arg(format!("--locale={locale}"));
         if durability == Durability::Off {
             command.arg("--no-sync");
         }
@@ -331,7 +338,9 @@ fn launch(at: &At<'_>, options: &Options) -> Result<(Pid, Keeper), Error> {
         }
         let _ = keeper.join();
         let said = fs::read(&log).unwrap_or_default();
-        let said = String::from_utf8_lossy(said.get(usize::try_from(from).unwrap_or(0)..).unwrap_or_default()).into_owned();
+        let said =
+            String::from_utf8_lossy(said.get(usize::try_from(from).unwrap_or(0)..).unwrap_or_default())
+                .into_owned();
         // The sessions of a server that was killed notice it a moment later, and hold its shared memory until then.
         let retry = said.contains("still in use") && since.elapsed() < LEFTOVER_WITHIN;
         if !retry {
@@ -342,7 +351,13 @@ fn launch(at: &At<'_>, options: &Options) -> Result<(Pid, Keeper), Error> {
 }
 
 fn server_command(at: &At<'_>, options: &Options, log: &Path) -> Result<Command, Error> {
-    let open = |_| File::options().create(true).append(true).open(log).map_err(Error::io(format!("open {}", log.display())));
+    let open = |_| {
+        File::options()
+            .create(true)
+            .append(true)
+            .open(log)
+            .map_err(Error::io(format!("open {}", log.display())))
+    };
     let mut command = at.command("postgres");
     command.arg("-D").arg(at.data).arg("-k").arg(at.socket_dir).arg("-p").arg(PORT.to_string());
     let mut settings: Vec<(String, String)> = vec![
@@ -363,7 +378,10 @@ fn server_command(at: &At<'_>, options: &Options, log: &Path) -> Result<Command,
     }
     command.stdout(open(())?).stderr(open(())?).process_group(0);
     if options.die_with_parent {
-        die_with_parent(&mut command, if options.durability == Durability::On { Stop::Fast } else { Stop::Immediate });
+        die_with_parent(
+            &mut command,
+            if options.durability == Durability::On { Stop::Fast } else { Stop::Immediate },
+        );
     }
     Ok(command)
 }
@@ -371,12 +389,19 @@ fn server_command(at: &At<'_>, options: &Options, log: &Path) -> Result<Command,
 #[cfg(target_os = "linux")]
 fn die_with_parent(command: &mut Command, how: Stop) {
     let parent = nix::unistd::getpid();
-    #[expect(unsafe_code, reason = "between fork and exec; the closure makes two system calls and allocates nothing")]
+    #[expect(
+        unsafe_code,
+        reason = "between fork and exec; the closure makes two system calls and allocates nothing"
+    )]
     unsafe {
         command.pre_exec(move || {
             nix::sys::prctl::set_pdeathsig(signal(how))?;
             // The parent may have died before the line above.
-            if nix::unistd::getppid() == parent { Ok(()) } else { Err(std::io::Error::from_raw_os_error(nix::libc::ESRCH)) }
+            if nix::unistd::getppid() == parent {
+                Ok(())
+            } else {
+                Err(std::io::Error::from_raw_os_error(nix::libc::ESRCH))
+            }
         });
     }
 }

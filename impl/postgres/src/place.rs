@@ -76,14 +76,17 @@ pub(crate) fn socket_dir(dir: &Path, who: Option<&RunAs>) -> Result<PathBuf, Err
     let name = format!("scpg-{}-{:016x}", uid, fingerprint(dir));
     let temp = std::env::temp_dir();
     let mut short = temp.join(&name);
-    if short.as_os_str().len() + SOCKET_NAME > SOCKET_PATH_MAX || who.is_some_and(|w| reachable(&short, w).is_err()) {
+    if short.as_os_str().len() + SOCKET_NAME > SOCKET_PATH_MAX
+        || who.is_some_and(|w| reachable(&short, w).is_err())
+    {
         short = Path::new("/tmp").join(&name);
     }
     // Anybody may create names in the temp folder: one that is there already must be ours and closed to others.
     match fs::DirBuilder::new().mode(0o700).create(&short) {
         Ok(()) => own_folder(&short, who)?,
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
-            let meta = fs::symlink_metadata(&short).map_err(Error::io(format!("look at {}", short.display())))?;
+            let meta =
+                fs::symlink_metadata(&short).map_err(Error::io(format!("look at {}", short.display())))?;
             if !meta.is_dir() || meta.uid() != uid.as_raw() || meta.mode() & 0o077 != 0 {
                 return Err(Error::UnsafeSocketDir(short));
             }

@@ -8,7 +8,8 @@ use std::process::Command;
 struct Folder(PathBuf);
 impl Folder {
     fn new(name: &str) -> Folder {
-        let base = if Path::new("/dev/shm").is_dir() { PathBuf::from("/dev/shm") } else { std::env::temp_dir() };
+        let base =
+            if Path::new("/dev/shm").is_dir() { PathBuf::from("/dev/shm") } else { std::env::temp_dir() };
         let dir = base.join(format!("scpg-test-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
         Folder(dir)
@@ -90,6 +91,7 @@ fn an_unreachable_parent_is_named() {
         return; // only root drops to another user
     }
     fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o700)).expect("mode");
-    let error = Cluster::start(Options { dir: folder.0.join("inner"), ..folder.options() }).expect_err("refused");
+    let error =
+        Cluster::start(Options { dir: folder.0.join("inner"), ..folder.options() }).expect_err("refused");
     assert!(error.to_string().contains("chmod o+x"), "{error}");
 }

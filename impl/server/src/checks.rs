@@ -12,12 +12,14 @@ use std::str::FromStr;
 
 /// The schemes of electronic addresses (Electronic Address Scheme code list of EN 16931), sorted.
 const EAS: &[&str] = &[
-    "0002", "0007", "0009", "0037", "0060", "0088", "0096", "0097", "0106", "0130", "0135", "0142", "0147", "0151", "0154", "0158",
-    "0170", "0177", "0183", "0184", "0188", "0190", "0191", "0192", "0193", "0194", "0195", "0196", "0198", "0199", "0200", "0201",
-    "0202", "0203", "0204", "0205", "0208", "0209", "0210", "0211", "0212", "0213", "0215", "0216", "0217", "0218", "0219", "0220",
-    "0221", "0225", "0230", "0235", "0240", "0244", "9910", "9913", "9914", "9915", "9918", "9919", "9920", "9922", "9923", "9924",
-    "9925", "9926", "9927", "9928", "9929", "9930", "9931", "9932", "9933", "9934", "9935", "9936", "9937", "9938", "9939", "9940",
-    "9941", "9942", "9943", "9944", "9945", "9946", "9947", "9948", "9949", "9950", "9951", "9952", "9953", "9957", "9959",
+    "0002", "0007", "0009", "0037", "0060", "0088", "0096", "0097", "0106", "0130", "0135", "0142", "0147",
+    "0151", "0154", "0158", "0170", "0177", "0183", "0184", "0188", "0190", "0191", "0192", "0193", "0194",
+    "0195", "0196", "0198", "0199", "0200", "0201", "0202", "0203", "0204", "0205", "0208", "0209", "0210",
+    "0211", "0212", "0213", "0215", "0216", "0217", "0218", "0219", "0220", "0221", "0225", "0230", "0235",
+    "0240", "0244", "9910", "9913", "9914", "9915", "9918", "9919", "9920", "9922", "9923", "9924", "9925",
+    "9926", "9927", "9928", "9929", "9930", "9931", "9932", "9933", "9934", "9935", "9936", "9937", "9938",
+    "9939", "9940", "9941", "9942", "9943", "9944", "9945", "9946", "9947", "9948", "9949", "9950", "9951",
+    "9952", "9953", "9957", "9959",
 ];
 
 /// The platform's own templates.
@@ -138,7 +140,11 @@ impl Checks {
         };
         let secure = url.scheme() == "https" || (url.scheme() == "http" && config.outbound.allow_private);
         self.require(secure, field, "must be an https address");
-        self.require(url.username().is_empty() && url.password().is_none(), field, "must not hold a user or password");
+        self.require(
+            url.username().is_empty() && url.password().is_none(),
+            field,
+            "must not hold a user or password",
+        );
         Some(url)
     }
 
@@ -146,9 +152,14 @@ impl Checks {
     /// a name is checked when it is called.
     pub fn base_url(&mut self, config: &Config, field: &str, text: &str) -> String {
         if let Some(url) = self.url(config, field, text) {
-            self.require(url.query().is_none() && url.fragment().is_none(), field, "must not have a query or fragment");
+            self.require(
+                url.query().is_none() && url.fragment().is_none(),
+                field,
+                "must not have a query or fragment",
+            );
             let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-            let private = host.parse().is_ok_and(is_private) || host == "localhost" || host.ends_with(".localhost");
+            let private =
+                host.parse().is_ok_and(is_private) || host == "localhost" || host.ends_with(".localhost");
             self.require(!private || config.outbound.allow_private, field, "must be a public address");
         }
         text.trim_end_matches('/').to_owned()
@@ -172,7 +183,13 @@ fn is_private(ip: IpAddr) -> bool {
         }
         IpAddr::V6(ip) => match ip.to_ipv4() {
             Some(inner) => is_private(IpAddr::V4(inner)),
-            None => ip.is_loopback() || ip.is_unspecified() || ip.is_multicast() || ip.is_unique_local() || ip.is_unicast_link_local(),
+            None => {
+                ip.is_loopback()
+                    || ip.is_unspecified()
+                    || ip.is_multicast()
+                    || ip.is_unique_local()
+                    || ip.is_unicast_link_local()
+            }
         },
     }
 }
@@ -246,8 +263,15 @@ mod tests {
             assert_eq!(checks.vat_number("vat_number", text), plain);
             assert!(checks.finish().is_ok(), "{text}");
         }
-        for text in ["DE136695970", "123456789B01", "QQ12345", "US", "US1234567890123456789012", "CHé12345"] {
-            assert!(!wrong(|c| { c.vat_number("vat_number", text); }).is_empty(), "{text}");
+        for text in ["DE136695970", "123456789B01", "QQ12345", "US", "US1234567890123456789012", "CHé12345"]
+        {
+            assert!(
+                !wrong(|c| {
+                    c.vat_number("vat_number", text);
+                })
+                .is_empty(),
+                "{text}"
+            );
         }
     }
 
@@ -264,7 +288,17 @@ mod tests {
 
     #[test]
     fn private_addresses() {
-        for ip in ["10.0.0.1", "127.0.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "::1", "fd00::1", "fe80::1", "::ffff:10.0.0.1"] {
+        for ip in [
+            "10.0.0.1",
+            "127.0.0.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "::1",
+            "fd00::1",
+            "fe80::1",
+            "::ffff:10.0.0.1",
+        ] {
             assert!(is_private(ip.parse().expect(ip)), "{ip}");
         }
         for ip in ["8.8.8.8", "2001:4860:4860::8888"] {

@@ -89,28 +89,73 @@ macro_rules! key {
 pub const KEYS: &[Key] = &[
     key!("bind", Text, "\"127.0.0.1:8000\"", "Address and port of the API."),
     key!("metrics_bind", Text, "", "Address and port of `/metrics` alone; unset: with the API."),
-    key!("public_url", Text, "", "Address that callers reach the server at, for links in mails and callbacks."),
+    key!(
+        "public_url",
+        Text,
+        "",
+        "Address that callers reach the server at, for links in mails and callbacks."
+    ),
     key!("database.url" = "DATABASE_URL", Secret, "", "PostgreSQL as the role `scaicontrol_app`."),
-    key!("database.owner_url" = "DATABASE_OWNER_URL", Secret, "", "PostgreSQL as the owner of the tables: `migrate` and `admin` only."),
+    key!(
+        "database.owner_url" = "DATABASE_OWNER_URL",
+        Secret,
+        "",
+        "PostgreSQL as the owner of the tables: `migrate` and `admin` only."
+    ),
     key!("database.pool_size", Number, "20", "Connections of one server."),
     key!("database.pool_wait", Span, "\"5s\"", "How long a request waits for a connection before 503."),
     key!("database.statement_timeout", Span, "\"30s\"", "Longest run of one statement of a request."),
-    key!("auth.issuer" = "SCAIKEY_ISSUER", Text, "", "Issuer (`iss`) of the tokens, and base address of ScaiKey."),
+    key!(
+        "auth.issuer" = "SCAIKEY_ISSUER",
+        Text,
+        "",
+        "Issuer (`iss`) of the tokens, and base address of ScaiKey."
+    ),
     key!("auth.audience", List, "[]", "Accepted audiences (`aud`); required by `serve`."),
-    key!("auth.jwks_url", Text, "", "Where the issuer's keys are; unset: `<issuer>/api/v1/platform/.well-known/jwks.json`."),
+    key!(
+        "auth.jwks_url",
+        Text,
+        "",
+        "Where the issuer's keys are; unset: `<issuer>/api/v1/platform/.well-known/jwks.json`."
+    ),
     key!("auth.jwks_ttl", Span, "\"3600s\"", "How long fetched keys are used without asking again."),
-    key!("auth.jwks_cooldown", Span, "\"30s\"", "Least time between two fetches that an unknown key id causes."),
+    key!(
+        "auth.jwks_cooldown",
+        Span,
+        "\"30s\"",
+        "Least time between two fetches that an unknown key id causes."
+    ),
     key!("auth.leeway", Span, "\"60s\"", "Difference of clocks allowed in `exp` and `nbf`."),
     key!("auth.client_id" = "SCAIKEY_CLIENT_ID", Text, "", "OAuth client of the browser sign-in."),
     key!("auth.client_secret" = "SCAIKEY_CLIENT_SECRET", Secret, "", "Its secret."),
     key!("auth.app_id" = "SCAIKEY_APP_ID", Text, "", "Id of this application in ScaiKey."),
-    key!("auth.token_url", Text, "", "Where codes become tokens; unset: `<issuer>/api/v1/platform/oauth/token`."),
+    key!(
+        "auth.token_url",
+        Text,
+        "",
+        "Where codes become tokens; unset: `<issuer>/api/v1/platform/oauth/token`."
+    ),
     key!("auth.logout_url", Text, "", "Where a browser signs out."),
     key!("auth.scopes", List, "[\"openid\", \"profile\", \"email\"]", "Scopes that a browser asks for."),
-    key!("platform.operator_partner_id", Text, "", "The partner that runs the platform; required by `serve`."),
+    key!(
+        "platform.operator_partner_id",
+        Text,
+        "",
+        "The partner that runs the platform; required by `serve`."
+    ),
     key!("catalog.public", Bool, "false", "Whether the catalogue may be read without a token."),
-    key!("cors.origins", List, "[]", "Origins of browser applications that may call, such as `https://app.example.com`."),
-    key!("limits.body_bytes", Number, "1048576", "Largest request body where the specification names no other."),
+    key!(
+        "cors.origins",
+        List,
+        "[]",
+        "Origins of browser applications that may call, such as `https://app.example.com`."
+    ),
+    key!(
+        "limits.body_bytes",
+        Number,
+        "1048576",
+        "Largest request body where the specification names no other."
+    ),
     key!("limits.deadline", Span, "\"30s\"", "Longest run of a request."),
     key!("limits.sign_ins_per_minute", Number, "60", "Calls of `/auth/token` from one address in a minute."),
     key!("limits.shutdown_grace", Span, "\"30s\"", "How long a stopping server finishes what is in hand."),
@@ -119,13 +164,43 @@ pub const KEYS: &[Key] = &[
     key!("log.buffer", Number, "8192", "Lines that may wait to be written; more are dropped and counted."),
     key!("clock", Text, "\"real\"", "`real` or `simulated` (development and tests only)."),
     key!("workers.enabled", Bool, "true", "Whether this server runs the background workers too."),
-    key!("billing.usage_grace", Span, "\"1h\"", "How long after a period's end late usage is awaited before the invoice."),
+    key!(
+        "billing.usage_grace",
+        Span,
+        "\"1h\"",
+        "How long after a period's end late usage is awaited before the invoice."
+    ),
     key!("registry.allow", Table, "{}", "Services that may register, as `slug = client id`."),
-    key!("registry.monitor_interval" = "REGISTRY_HEARTBEAT_MONITOR_INTERVAL", Span, "\"60s\"", "How often missing heartbeats are looked for."),
-    key!("registry.grace_multiplier" = "REGISTRY_HEARTBEAT_GRACE_MULTIPLIER", Number, "3", "A heartbeat is overdue after its interval times this."),
-    key!("registry.degraded_threshold" = "REGISTRY_HEARTBEAT_DEGRADED_THRESHOLD", Number, "3", "Misses until a service is degraded."),
-    key!("registry.unreachable_threshold" = "REGISTRY_HEARTBEAT_UNREACHABLE_THRESHOLD", Number, "10", "Misses until a service is unreachable."),
-    key!("outbound.allow_private", Bool, "false", "Whether services and subscribers may be at private addresses and plain http."),
+    key!(
+        "registry.monitor_interval" = "REGISTRY_HEARTBEAT_MONITOR_INTERVAL",
+        Span,
+        "\"60s\"",
+        "How often missing heartbeats are looked for."
+    ),
+    key!(
+        "registry.grace_multiplier" = "REGISTRY_HEARTBEAT_GRACE_MULTIPLIER",
+        Number,
+        "3",
+        "A heartbeat is overdue after its interval times this."
+    ),
+    key!(
+        "registry.degraded_threshold" = "REGISTRY_HEARTBEAT_DEGRADED_THRESHOLD",
+        Number,
+        "3",
+        "Misses until a service is degraded."
+    ),
+    key!(
+        "registry.unreachable_threshold" = "REGISTRY_HEARTBEAT_UNREACHABLE_THRESHOLD",
+        Number,
+        "10",
+        "Misses until a service is unreachable."
+    ),
+    key!(
+        "outbound.allow_private",
+        Bool,
+        "false",
+        "Whether services and subscribers may be at private addresses and plain http."
+    ),
     key!("secrets.active", Text, "", "Id of the key that new secrets are encrypted with."),
     key!("secrets.keys", SecretTable, "{}", "Keys for secrets at rest, as `id = 32 bytes in base64`."),
 ];
@@ -223,7 +298,9 @@ pub struct Auth {
 impl Auth {
     /// Where the issuer's keys are.
     pub fn jwks_url(&self) -> String {
-        self.jwks_url.clone().unwrap_or_else(|| format!("{}/api/v1/platform/.well-known/jwks.json", self.issuer))
+        self.jwks_url
+            .clone()
+            .unwrap_or_else(|| format!("{}/api/v1/platform/.well-known/jwks.json", self.issuer))
     }
     /// Where codes become tokens.
     pub fn token_url(&self) -> String {
@@ -397,7 +474,8 @@ impl std::error::Error for ConfigError {}
 impl Config {
     /// Reads all sources and checks what can be checked without a network.
     pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
-        let mut figment = Figment::from(Layer::defaults()?).merge(Layer::given("the defaults", &sources.defaults)?);
+        let mut figment =
+            Figment::from(Layer::defaults()?).merge(Layer::given("the defaults", &sources.defaults)?);
         let file = match &sources.file {
             Some(file) => Some(file.clone()),
             None => Some(PathBuf::from(FILE)).filter(|f| f.exists()),
@@ -411,7 +489,9 @@ impl Config {
                 .filter_map(|(n, v)| Some((n.into_string().ok()?, v.into_string().ok()?)))
                 .collect(),
         };
-        figment = figment.merge(Layer::environment(&environment)?).merge(Layer::given("the command line", &sources.flags)?);
+        figment = figment
+            .merge(Layer::environment(&environment)?)
+            .merge(Layer::given("the command line", &sources.flags)?);
         let mut config: Config = figment.extract().map_err(explain)?;
         config.auth.issuer = config.auth.issuer.trim_end_matches('/').to_owned();
         config.check()?;
@@ -429,7 +509,9 @@ impl Config {
         ];
         for (name, url) in urls {
             if let Some(url) = url {
-                let parsed = reqwest::Url::parse(url).ok().filter(|u| matches!(u.scheme(), "http" | "https") && u.has_host());
+                let parsed = reqwest::Url::parse(url)
+                    .ok()
+                    .filter(|u| matches!(u.scheme(), "http" | "https") && u.has_host());
                 if parsed.is_none() {
                     return Err(wrong(name, format!("`{url}` is not an http or https address")));
                 }
@@ -463,14 +545,21 @@ impl Config {
             }
         }
         if self.auth.leeway > Duration::from_secs(300) {
-            return Err(wrong("auth.leeway", "at most 5m: a longer one would accept tokens long after they ended"));
+            return Err(wrong(
+                "auth.leeway",
+                "at most 5m: a longer one would accept tokens long after they ended",
+            ));
         }
         if self.registry.unreachable_threshold < self.registry.degraded_threshold {
-            return Err(wrong("registry.unreachable_threshold", "must not be below registry.degraded_threshold"));
+            return Err(wrong(
+                "registry.unreachable_threshold",
+                "must not be below registry.degraded_threshold",
+            ));
         }
         for (id, key) in &self.secrets.keys {
             use base64::Engine;
-            let bytes = base64::engine::general_purpose::STANDARD.decode(key.expose_secret()).map(|b| b.len());
+            let bytes =
+                base64::engine::general_purpose::STANDARD.decode(key.expose_secret()).map(|b| b.len());
             if bytes.ok() != Some(32) {
                 return Err(wrong(&format!("secrets.keys.{id}"), "must be 32 bytes in base64"));
             }
@@ -531,7 +620,8 @@ fn explain(error: figment::Error) -> ConfigError {
     use figment::error::Kind as E;
     let source = error.metadata.as_ref().map(|m| m.name.to_string()).unwrap_or_default();
     let mut path = error.path.join(".");
-    let secret = KEYS.iter().any(|k| k.is_secret() && (path == k.name || path.starts_with(&format!("{}.", k.name))));
+    let secret =
+        KEYS.iter().any(|k| k.is_secret() && (path == k.name || path.starts_with(&format!("{}.", k.name))));
     let problem = match &error.kind {
         E::UnknownField(field, _) => {
             if !path.ends_with(field.as_str()) {
@@ -544,8 +634,12 @@ fn explain(error: figment::Error) -> ConfigError {
             "must be set".to_owned()
         }
         E::InvalidType(_, expected) | E::InvalidValue(_, expected) if secret => format!("must be {expected}"),
-        E::InvalidType(actual, expected) | E::InvalidValue(actual, expected) => format!("is {actual}, must be {expected}"),
-        E::UnknownVariant(variant, allowed) => format!("is `{variant}`, must be one of {}", allowed.join(", ")),
+        E::InvalidType(actual, expected) | E::InvalidValue(actual, expected) => {
+            format!("is {actual}, must be {expected}")
+        }
+        E::UnknownVariant(variant, allowed) => {
+            format!("is `{variant}`, must be one of {}", allowed.join(", "))
+        }
         other => other.to_string().replace('\n', " "),
     };
     let source = if source.is_empty() { String::new() } else { format!(" (from {source})") };
@@ -576,9 +670,8 @@ impl Layer {
             let value = document.get("v").cloned().unwrap_or_else(|| Value::from(""));
             insert(&mut dict, key.name, value);
         }
-        for section in ["platform"] {
-            dict.entry(section.to_owned()).or_insert_with(|| Value::from(Dict::new()));
-        }
+        // A section whose keys have no defaults would otherwise be missing.
+        dict.entry("platform".to_owned()).or_insert_with(|| Value::from(Dict::new()));
         Ok(Layer { name: "the defaults".into(), dict })
     }
 
@@ -587,7 +680,11 @@ impl Layer {
             .map_err(|e| ConfigError(format!("configuration: cannot read {}: {e}", file.display())))?;
         let dict = toml::from_str(&text).map_err(|e| {
             let line = e.span().map_or(1, |s| 1 + text.bytes().take(s.start).filter(|b| *b == b'\n').count());
-            ConfigError(format!("configuration: {} line {line}: {}", file.display(), e.message().replace('\n', " ")))
+            ConfigError(format!(
+                "configuration: {} line {line}: {}",
+                file.display(),
+                e.message().replace('\n', " ")
+            ))
         })?;
         Ok(Layer { name: file.display().to_string(), dict })
     }
@@ -604,9 +701,14 @@ impl Layer {
                 continue;
             }
             let path = rest.to_lowercase().replace("__", ".");
-            let table = KEYS.iter().filter(|k| k.is_table()).find_map(|k| Some((k, path.strip_prefix(k.name)?.strip_prefix('.')?)));
+            let table = KEYS
+                .iter()
+                .filter(|k| k.is_table())
+                .find_map(|k| Some((k, path.strip_prefix(k.name)?.strip_prefix('.')?)));
             match table {
-                Some((key, entry)) => insert(&mut dict, &format!("{}.{entry}", key.name), Value::from(text.as_str())),
+                Some((key, entry)) => {
+                    insert(&mut dict, &format!("{}.{entry}", key.name), Value::from(text.as_str()))
+                }
                 // The usual name works for a key with a name of its own as well.
                 None => match KEYS.iter().find(|k| k.name == path) {
                     Some(key) => insert(&mut dict, key.name, value_of(key, text)?),
@@ -647,14 +749,22 @@ fn value_of(key: &Key, text: &str) -> Result<Value, ConfigError> {
     Ok(match key.kind {
         Kind::Text | Kind::Secret | Kind::Span => Value::from(text),
         Kind::Number => Value::from(
-            text.trim().parse::<i64>().map_err(|_| wrong(key.name, format!("is `{text}`, must be a whole number")))?,
+            text.trim()
+                .parse::<i64>()
+                .map_err(|_| wrong(key.name, format!("is `{text}`, must be a whole number")))?,
         ),
         Kind::Bool => match text.trim() {
             "true" | "1" => Value::from(true),
             "false" | "0" => Value::from(false),
             other => return Err(wrong(key.name, format!("is `{other}`, must be true or false"))),
         },
-        Kind::List => text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned).collect::<Vec<_>>().into(),
+        Kind::List => text
+            .split(',')
+            .map(str::trim)
+            .filter(|t| !t.is_empty())
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+            .into(),
         Kind::Table | Kind::SecretTable => {
             let mut entries = Dict::new();
             for entry in text.split(',').map(str::trim).filter(|t| !t.is_empty()) {
@@ -721,7 +831,11 @@ mod tests {
         let n = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let file = std::env::temp_dir().join(format!("scaicontrol-config-{}-{n}.toml", std::process::id()));
         std::fs::write(&file, text).expect("write");
-        let loaded = Config::load(&Sources { file: Some(file.clone()), environment: Some(vec![]), ..Sources::default() });
+        let loaded = Config::load(&Sources {
+            file: Some(file.clone()),
+            environment: Some(vec![]),
+            ..Sources::default()
+        });
         let _ = std::fs::remove_file(file);
         loaded
     }
@@ -783,20 +897,32 @@ mod tests {
     fn what_is_wrong_is_named_in_one_line() {
         says(load(&[("SCAICONTROL_BNID", "x")]), &["SCAICONTROL_BNID", "no such key"]);
         says(load(&[("SCAICONTROL_BIND", "nowhere")]), &["bind", "SCAICONTROL_BIND"]);
-        says(load(&[("SCAICONTROL_DATABASE__POOL_SIZE", "many")]), &["database.pool_size", "many", "whole number"]);
+        says(
+            load(&[("SCAICONTROL_DATABASE__POOL_SIZE", "many")]),
+            &["database.pool_size", "many", "whole number"],
+        );
         says(load(&[("SCAICONTROL_DATABASE__POOL_SIZE", "0")]), &["database.pool_size", "at least 1"]);
-        says(load(&[("REGISTRY_HEARTBEAT_MONITOR_INTERVAL", "soon")]), &["registry.monitor_interval", "span of time"]);
+        says(
+            load(&[("REGISTRY_HEARTBEAT_MONITOR_INTERVAL", "soon")]),
+            &["registry.monitor_interval", "span of time"],
+        );
         says(load(&[("SCAICONTROL_LOG__LEVEL", "loud")]), &["log.level", "loud", "warning"]);
         says(load(&[("SCAIKEY_ISSUER", "example.test")]), &["auth.issuer", "SCAIKEY_ISSUER"]);
         says(with_file("[database]\npoolsize = 3\n"), &["database.poolsize", "no such key", ".toml"]);
         says(with_file("[nothing]\n"), &["nothing", "no such key"]);
         says(with_file("bind = \"127.0.0.1:1\"\nbind = 2"), &["line 2"]);
-        says(Config::load(&Sources { file: Some("/nowhere/x.toml".into()), ..Sources::default() }), &["/nowhere/x.toml"]);
+        says(
+            Config::load(&Sources { file: Some("/nowhere/x.toml".into()), ..Sources::default() }),
+            &["/nowhere/x.toml"],
+        );
     }
 
     #[test]
     fn secrets_are_never_shown() {
-        says(with_file("[auth]\nclient_secret = 987654321\n"), &["auth.client_secret", "SCAIKEY_CLIENT_SECRET"]);
+        says(
+            with_file("[auth]\nclient_secret = 987654321\n"),
+            &["auth.client_secret", "SCAIKEY_CLIENT_SECRET"],
+        );
         let message = with_file("[auth]\nclient_secret = 987654321\n").expect_err("refused").0;
         assert!(!message.contains("987654321"), "{message}");
         let message = load(&[("SCAICONTROL_SECRETS__KEYS__K1", "c2hvcnQ=")]).expect_err("refused").0;
@@ -817,7 +943,8 @@ mod tests {
         config.check_production().expect("whole");
         assert_eq!(config.auth.jwks_url(), "https://id.example.test/api/v1/platform/.well-known/jwks.json");
         for left_out in 0..good.len() {
-            let some: Vec<_> = good.iter().enumerate().filter(|(i, _)| *i != left_out).map(|(_, v)| *v).collect();
+            let some: Vec<_> =
+                good.iter().enumerate().filter(|(i, _)| *i != left_out).map(|(_, v)| *v).collect();
             let message = load(&some).expect("loads").check_production().expect_err("refused").0;
             assert!(message.contains(good[left_out].0), "{message}");
         }

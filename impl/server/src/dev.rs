@@ -60,15 +60,16 @@ fn issuer(rqctx: Cx, request: Request) -> Answer {
                 let keys: Value = serde_json::from_slice(&dev.issuer.jwks()).map_err(ApiError::internal)?;
                 Ok(json_answer(&keys))
             }
-            Some("/.well-known/openid-configuration" | "/api/v1/platform/oauth/.well-known/openid-configuration") => {
-                Ok(json_answer(&json!({
-                    "issuer": base,
-                    "jwks_uri": format!("{base}{JWKS_PATH}"),
-                    "id_token_signing_alg_values_supported": ["EdDSA"],
-                    "response_types_supported": ["code"],
-                    "subject_types_supported": ["public"],
-                })))
-            }
+            Some(
+                "/.well-known/openid-configuration"
+                | "/api/v1/platform/oauth/.well-known/openid-configuration",
+            ) => Ok(json_answer(&json!({
+                "issuer": base,
+                "jwks_uri": format!("{base}{JWKS_PATH}"),
+                "id_token_signing_alg_values_supported": ["EdDSA"],
+                "response_types_supported": ["code"],
+                "subject_types_supported": ["public"],
+            }))),
             _ => Err(nothing()),
         }
     })
@@ -91,7 +92,9 @@ fn clock_set(rqctx: Cx, request: Request) -> Answer {
     Box::pin(async move {
         let control = rqctx.control();
         if !control.clock.is_simulated() {
-            return Err(ApiError::conflict("the clock of this server is the real one; start it with `--clock simulated`"));
+            return Err(ApiError::conflict(
+                "the clock of this server is the real one; start it with `--clock simulated`",
+            ));
         }
         let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await;
         let body = body.map_err(|_| ApiError::payload_too_large(BODY_BYTES_MAX))?.to_bytes();
@@ -110,14 +113,20 @@ fn target(asked: &Move, now: DateTime<Utc>) -> Result<DateTime<Utc>, ApiError> {
     let target = match (&asked.advance, asked.set) {
         (Some(span), None) => {
             let step = parse_span(span).and_then(|s| TimeDelta::from_std(s).ok());
-            let step = step.ok_or_else(|| ApiError::field("advance", "must be a span of time like 90s, 5m, 1h or 30d"))?;
-            now.checked_add_signed(step).ok_or_else(|| ApiError::field("advance", "leads beyond the end of time"))?
+            let step = step.ok_or_else(|| {
+                ApiError::field("advance", "must be a span of time like 90s, 5m, 1h or 30d")
+            })?;
+            now.checked_add_signed(step)
+                .ok_or_else(|| ApiError::field("advance", "leads beyond the end of time"))?
         }
         (None, Some(time)) => time,
         _ => return Err(ApiError::bad_request("give either `advance` or `set`")),
     };
     if target < now {
-        return Err(ApiError::field("set", format!("must not lie before now, which is {}", now.to_rfc3339())));
+        return Err(ApiError::field(
+            "set",
+            format!("must not lie before now, which is {}", now.to_rfc3339()),
+        ));
     }
     Ok(target)
 }
@@ -129,8 +138,10 @@ mod tests {
     #[test]
     fn a_restart_does_not_go_back() {
         let file = std::env::temp_dir().join(format!("scaicontrol-clock-{}", std::process::id()));
-        let (early, late): (DateTime<Utc>, DateTime<Utc>) =
-            ("2026-01-31T00:00:00Z".parse().expect("a time"), "2027-01-31T00:00:00Z".parse().expect("a time"));
+        let (early, late): (DateTime<Utc>, DateTime<Utc>) = (
+            "2026-01-31T00:00:00Z".parse().expect("a time"),
+            "2027-01-31T00:00:00Z".parse().expect("a time"),
+        );
         assert_eq!(clock_at_start(&file, early), early);
         std::fs::write(&file, late.to_rfc3339()).expect("write");
         assert_eq!(clock_at_start(&file, early), late);
@@ -143,8 +154,16 @@ mod tests {
         let now: DateTime<Utc> = "2026-01-31T00:00:00Z".parse().expect("a time");
         let ask = |text: &str| target(&serde_json::from_str(text).expect("json"), now);
         assert_eq!(ask(r#"{"advance": "30d"}"#).expect("fine").to_rfc3339(), "2026-03-02T00:00:00+00:00");
-        assert_eq!(ask(r#"{"set": "2026-02-01T00:00:00Z"}"#).expect("fine").to_rfc3339(), "2026-02-01T00:00:00+00:00");
-        for wrong in [r#"{"set": "2026-01-30T00:00:00Z"}"#, "{}", r#"{"advance": "soon"}"#, r#"{"advance":"1d","set":"2027-01-01T00:00:00Z"}"#] {
+        assert_eq!(
+            ask(r#"{"set": "2026-02-01T00:00:00Z"}"#).expect("fine").to_rfc3339(),
+            "2026-02-01T00:00:00+00:00"
+        );
+        for wrong in [
+            r#"{"set": "2026-01-30T00:00:00Z"}"#,
+            "{}",
+            r#"{"advance": "soon"}"#,
+            r#"{"advance":"1d","set":"2027-01-01T00:00:00Z"}"#,
+        ] {
             assert!(ask(wrong).is_err(), "{wrong}");
         }
     }

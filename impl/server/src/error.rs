@@ -92,6 +92,9 @@ impl From<diesel::result::Error> for Error {
             E::DatabaseError(_, info) if info.message().contains("terminating connection") || info.message().contains("the database system is") => {
                 Error::Unavailable("the database went away".into())
             }
+            E::DatabaseError(_, info) if info.message().contains("statement timeout") => {
+                Error::Unavailable("the database took too long".into())
+            }
             E::DatabaseError(kind, info) => Error::Internal(format!(
                 "database: {kind:?}: {} ({})",
                 info.message(),

@@ -37,7 +37,11 @@ impl Health {
         let Ok(found) = found;
         let problems: Vec<ErrorDetail> = [
             (found.database, "checks.database", "the database does not answer"),
-            (found.migrations, "checks.migrations", "the schema of the database is not the one of this version"),
+            (
+                found.migrations,
+                "checks.migrations",
+                "the schema of the database is not the one of this version",
+            ),
         ]
         .into_iter()
         .filter(|(ok, ..)| !ok)
@@ -49,7 +53,12 @@ impl Health {
         let workers = control.metrics.overdue_workers().is_empty();
         let status = if workers { ServerHealthStatus::Ok } else { ServerHealthStatus::Degraded };
         let said = |ok| if ok { ServerCheckStatus::Ok } else { ServerCheckStatus::Failing };
-        let checks = HealthChecks { database: said(true), migrations: said(true), workers: said(workers), object_store: said(true) };
+        let checks = HealthChecks {
+            database: said(true),
+            migrations: said(true),
+            workers: said(workers),
+            object_store: said(true),
+        };
         Ok(HealthResponse { status, version: env!("CARGO_PKG_VERSION").into(), checks })
     }
 }

@@ -5,7 +5,9 @@
 use crate::error::{Error, Result};
 use diesel::migration::{Migration, MigrationSource};
 use diesel::pg::Pg;
-use diesel_async::{AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::{
+    AsyncConnection, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
+};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 /// All of them.
@@ -56,7 +58,9 @@ pub async fn down(owner_url: &str, count: usize) -> Result<Vec<String>> {
     with_harness(owner_url, HIDE, move |harness| {
         let has = harness.applied_migrations().map_err(Error::internal)?.len();
         (0..count.min(has))
-            .map(|_| harness.revert_last_migration(MIGRATIONS).map(|v| v.to_string()).map_err(Error::internal))
+            .map(|_| {
+                harness.revert_last_migration(MIGRATIONS).map(|v| v.to_string()).map_err(Error::internal)
+            })
             .collect()
     })
     .await
@@ -70,7 +74,10 @@ pub async fn status(owner_url: &str) -> Result<Vec<Status>> {
         let all = MigrationSource::<Pg>::migrations(&MIGRATIONS).map_err(Error::internal)?;
         let mut all: Vec<Status> = all
             .iter()
-            .map(|m| Status { name: m.name().to_string(), applied: applied.contains(&m.name().version().to_string()) })
+            .map(|m| Status {
+                name: m.name().to_string(),
+                applied: applied.contains(&m.name().version().to_string()),
+            })
             .collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(all)
@@ -81,7 +88,9 @@ pub async fn status(owner_url: &str) -> Result<Vec<Status>> {
 type Harness = AsyncMigrationHarness<AsyncPgConnection>;
 
 async fn with_harness<T: Send + 'static>(
-    owner_url: &str, before: &str, work: impl FnOnce(&mut Harness) -> Result<T> + Send + 'static,
+    owner_url: &str,
+    before: &str,
+    work: impl FnOnce(&mut Harness) -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let connect = async || {
         let error = |e| Error::Unavailable(format!("cannot connect as the owner: {e}"));

@@ -60,7 +60,9 @@ pub fn log(config: &config::Log) -> Log {
     }
 }
 
-fn json<W: std::io::Write + Send + 'static>(out: W) -> impl Drain<Ok = (), Err = impl std::fmt::Debug> + Send + 'static {
+fn json<W: std::io::Write + Send + 'static>(
+    out: W,
+) -> impl Drain<Ok = (), Err = impl std::fmt::Debug> + Send + 'static {
     let head = o!(
         // Written from the last to the first.
         "msg" => slog::PushFnValue(|r: &Record<'_>, s| s.emit(r.msg())),
@@ -169,11 +171,30 @@ impl Metrics {
         let (pool, queues, last_run, lag, runs) =
             (Family::default(), Family::default(), Family::default(), Family::default(), Family::default());
         registry.register("http_requests", "Requests by operation and status", Family::clone(&requests));
-        registry.register_with_unit("http_request_duration", "Time of a request", Unit::Seconds, Family::clone(&seconds));
-        registry.register("db_pool_connections", "Connections of the pool; `waiting` counts requests", Family::clone(&pool));
+        registry.register_with_unit(
+            "http_request_duration",
+            "Time of a request",
+            Unit::Seconds,
+            Family::clone(&seconds),
+        );
+        registry.register(
+            "db_pool_connections",
+            "Connections of the pool; `waiting` counts requests",
+            Family::clone(&pool),
+        );
         registry.register("queue_depth", "Rows that wait for a worker", Family::clone(&queues));
-        registry.register_with_unit("worker_last_run_timestamp", "When a worker last ran", Unit::Seconds, Family::clone(&last_run));
-        registry.register_with_unit("worker_lag", "How far a worker is behind", Unit::Seconds, Family::clone(&lag));
+        registry.register_with_unit(
+            "worker_last_run_timestamp",
+            "When a worker last ran",
+            Unit::Seconds,
+            Family::clone(&last_run),
+        );
+        registry.register_with_unit(
+            "worker_lag",
+            "How far a worker is behind",
+            Unit::Seconds,
+            Family::clone(&lag),
+        );
         registry.register("worker_runs", "Runs of a worker by result", Family::clone(&runs));
         registry.register("log_lines_dropped", "Log lines that did not fit into the queue", dropped);
         let info = prometheus_client::metrics::info::Info::new([("version", env!("CARGO_PKG_VERSION"))]);
@@ -197,7 +218,10 @@ impl Metrics {
         self.0.runs.get_or_create(&Run { worker, result: if ok { "ok" } else { "failed" } }).inc();
         self.0.last_run.get_or_create(&Worker { worker }).set(seconds_since_1970());
         if let Some(lag) = lag {
-            self.0.lag.get_or_create(&Worker { worker }).set(i64::try_from(lag.as_secs()).unwrap_or(i64::MAX));
+            self.0
+                .lag
+                .get_or_create(&Worker { worker })
+                .set(i64::try_from(lag.as_secs()).unwrap_or(i64::MAX));
         }
         if ok && let Some(watched) = self.workers().get_mut(worker) {
             watched.last_success = Instant::now();
@@ -283,7 +307,8 @@ mod tests {
             }
         }
         let (free, stuck) = std::sync::mpsc::channel();
-        let Log { logger: log, dropped, flush: _flush } = queued(Stuck(std::sync::Mutex::new(stuck)), Level::Info, 2);
+        let Log { logger: log, dropped, flush: _flush } =
+            queued(Stuck(std::sync::Mutex::new(stuck)), Level::Info, 2);
         for _ in 0..100 {
             slog::info!(log, "line");
             slog::debug!(log, "below the level");

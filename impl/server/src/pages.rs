@@ -115,7 +115,8 @@ fn accepts_gzip(request: &Request) -> bool {
     named.flat_map(|v| v.split(',')).any(|part| {
         let mut part = part.split(';').map(str::trim);
         let gzip = part.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
-        let refused = part.any(|p| matches!(p.replace(' ', "").as_str(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
+        let refused =
+            part.any(|p| matches!(p.replace(' ', "").as_str(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
         gzip && !refused
     })
 }
@@ -124,11 +125,14 @@ fn accepts_gzip(request: &Request) -> bool {
 fn has(request: &Request, tag: &HeaderValue) -> bool {
     let held = request.headers().get_all(header::IF_NONE_MATCH).iter().filter_map(|v| v.to_str().ok());
     let tag = tag.to_str().unwrap_or_default();
-    held.flat_map(|v| v.split(',')).map(str::trim).any(|t| t == "*" || t.strip_prefix("W/").unwrap_or(t) == tag)
+    held.flat_map(|v| v.split(','))
+        .map(str::trim)
+        .any(|t| t == "*" || t.strip_prefix("W/").unwrap_or(t) == tag)
 }
 
 static SPEC: LazyLock<Fixed> = LazyLock::new(|| Fixed::new("application/json", SPECIFICATION.into()));
-static SHOWN_SPEC: LazyLock<Fixed> = LazyLock::new(|| Fixed::new("application/json", shown_specification().into()));
+static SHOWN_SPEC: LazyLock<Fixed> =
+    LazyLock::new(|| Fixed::new("application/json", shown_specification().into()));
 static SCRIPT: LazyLock<Fixed> = LazyLock::new(|| {
     let script = scalar_api_reference::get_asset("scalar.js").unwrap_or_default();
     Fixed::new("text/javascript; charset=utf-8", script)
@@ -144,7 +148,10 @@ fn shown_specification() -> String {
     let mut document: Value = serde_json::from_str(SPECIFICATION).unwrap_or_default();
     for operation in OPERATIONS {
         let method = operation.method.to_ascii_lowercase();
-        let Some(shown) = document.get_mut("paths").and_then(|p| p.get_mut(operation.path)?.get_mut(method)) else { continue };
+        let Some(shown) = document.get_mut("paths").and_then(|p| p.get_mut(operation.path)?.get_mut(method))
+        else {
+            continue;
+        };
         let level = match operation.level {
             scaicontrol_api::Level::Public => "anybody",
             scaicontrol_api::Level::Tenant => "users",
@@ -159,8 +166,10 @@ fn shown_specification() -> String {
             permission => permission,
         };
         let text = shown.get("description").and_then(Value::as_str).unwrap_or_default();
-        let open = operation.public_when.map(|w| format!(" Open to anybody when `{w}` is set.")).unwrap_or_default();
-        shown["description"] = format!("**For:** {level} · **Permission:** `{permission}`.{open}\n\n{text}").into();
+        let open =
+            operation.public_when.map(|w| format!(" Open to anybody when `{w}` is set.")).unwrap_or_default();
+        shown["description"] =
+            format!("**For:** {level} · **Permission:** `{permission}`.{open}\n\n{text}").into();
         shown["x-badges"] = json!([{"name": level}, {"name": permission}]);
     }
     document.to_string()
@@ -182,7 +191,10 @@ fn page() -> String {
 
 /// Scripts from here and the one inline script, requests to here, and nothing from anywhere else.
 fn policy(html: &str) -> String {
-    let inline = html.rsplit_once("<script>").and_then(|(_, rest)| rest.split_once("</script>")).map_or("", |(s, _)| s);
+    let inline = html
+        .rsplit_once("<script>")
+        .and_then(|(_, rest)| rest.split_once("</script>"))
+        .map_or("", |(s, _)| s);
     let hash = STANDARD.encode(Sha256::digest(inline));
     format!(
         "default-src 'none'; script-src 'self' 'sha256-{hash}'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; \
@@ -215,7 +227,10 @@ mod tests {
         assert_eq!(SPEC.answer(&asked(&[("if-none-match", held)])).status(), 304);
         assert_eq!(SPEC.answer(&asked(&[("if-none-match", &format!("\"x\", W/{held}"))])).status(), 304);
         assert_eq!(SPEC.answer(&asked(&[("if-none-match", "\"x\"")])).status(), 200);
-        assert_eq!(SPEC.answer(&asked(&[("accept-encoding", "gzip;q=0")])).headers().get("content-encoding"), None);
+        assert_eq!(
+            SPEC.answer(&asked(&[("accept-encoding", "gzip;q=0")])).headers().get("content-encoding"),
+            None
+        );
     }
 
     #[test]
@@ -235,7 +250,10 @@ mod tests {
             let shown = &document["paths"][operation.path][operation.method.to_ascii_lowercase()];
             let text = shown["description"].as_str().unwrap_or_default();
             assert!(text.starts_with("**For:** "), "{}", operation.id);
-            assert!(matches!(operation.permission, "any" | "none" | "any_admin") || text.contains(operation.permission));
+            assert!(
+                matches!(operation.permission, "any" | "none" | "any_admin")
+                    || text.contains(operation.permission)
+            );
         }
     }
 }

@@ -25,7 +25,8 @@ pub const TENANT: &str = "tnt_acme";
 /// The tenant of the other partner.
 pub const OTHER_TENANT: &str = "tnt_globex";
 /// Tenants, each with its partner.
-pub const TENANTS: [(&str, &str); 3] = [(HOME_TENANT, OPERATOR), (TENANT, OPERATOR), (OTHER_TENANT, OTHER_PARTNER)];
+pub const TENANTS: [(&str, &str); 3] =
+    [(HOME_TENANT, OPERATOR), (TENANT, OPERATOR), (OTHER_TENANT, OTHER_PARTNER)];
 /// The services, in the order of their ids.
 pub const SERVICES: [&str; 4] = ["scaikey", "scaivault", "scaisend", "scaiflow"];
 /// The service whose key is in `dev.json`.
@@ -45,7 +46,8 @@ pub async fn write(db: &Db, op: &OpContext) -> Result<bool> {
         count: i64,
     }
     db.tx(op, "seed", async |conn: &mut Conn| {
-        let partners: Count = diesel::sql_query("SELECT count(*) AS count FROM partners").get_result(conn).await?;
+        let partners: Count =
+            diesel::sql_query("SELECT count(*) AS count FROM partners").get_result(conn).await?;
         if partners.count > 0 {
             return Ok(false);
         }

@@ -22,7 +22,8 @@ use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, header};
 use scaicontrol_api::{
-    Api, ApiError, App, Authenticator, Cx, FrontConfig, Operation, PlainRoute, Principal, Request, Response, Running,
+    Api, ApiError, App, Authenticator, Cx, FrontConfig, Operation, PlainRoute, Principal, Request, Response,
+    Running,
 };
 use secrecy::ExposeSecret;
 use slog::Logger;
@@ -31,16 +32,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The state of a server with that configuration; needs a tokio runtime. Nothing is connected or fetched yet.
-pub fn assemble(config: Config, clock: Clock, metrics: Metrics, log: Logger, dev: Option<Dev>) -> Result<Control> {
+pub fn assemble(
+    config: Config,
+    clock: Clock,
+    metrics: Metrics,
+    log: Logger,
+    dev: Option<Dev>,
+) -> Result<Control> {
     let url = config.database.url.as_ref().ok_or_else(|| Error::internal("DATABASE_URL is not set"))?;
-    let db = Db::new(url.expose_secret(), config.database.pool_size, config.database.pool_wait)?;
+    let db = Db::new(
+        url.expose_secret(),
+        config.database.pool_size,
+        config.database.pool_wait,
+        config.database.statement_timeout,
+    )?;
     let ids = Ids::default();
     let scaikey = ScaiKey::new(&config)?;
     let auth = &config.auth;
     let keys = Keys::new(Arc::new(scaikey.clone()), auth.jwks_ttl, auth.jwks_cooldown);
     let expect = Expect { issuer: auth.issuer.clone(), audience: auth.audience.clone(), leeway: auth.leeway };
     let store = Arc::new(Store::new(db.clone(), clock.clone(), ids.clone()));
-    let identity = Identity::new(keys, expect, config.platform.operator_partner_id.clone(), store, log.clone());
+    let identity =
+        Identity::new(keys, expect, config.platform.operator_partner_id.clone(), store, log.clone());
     let sign_ins = Arc::new(Admission::new(config.limits.sign_ins_per_minute));
     let metering = Metering::start(&db, &clock, &ids, &log);
     Ok(Control {

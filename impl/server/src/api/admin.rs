@@ -6,15 +6,17 @@ use scaicontrol_api::admin::{
 };
 use scaicontrol_api::{ApiError, App, Auth, Cx, Json, PathParams, R200, R201};
 use scaicontrol_types::{
-    AdminServiceEnvelope, PlanCreateRequest, PlanEnvelope, PlanUpdateRequest, PricingTierInputs, ServiceCreateRequest,
-    ServiceUpdateRequest,
+    AdminServiceEnvelope, PlanCreateRequest, PlanEnvelope, PlanUpdateRequest, PricingTierInputs,
+    ServiceCreateRequest, ServiceUpdateRequest,
 };
 
 impl AdminApi for Handlers {
     type Context = App;
 
     async fn admin_service_create(
-        rqctx: Cx, auth: Auth<perm::AdminServiceCreate>, body: Json<ServiceCreateRequest>,
+        rqctx: Cx,
+        auth: Auth<perm::AdminServiceCreate>,
+        body: Json<ServiceCreateRequest>,
     ) -> Result<R201<AdminServiceEnvelope>, ApiError> {
         let (op, app) = rqctx.enter(&auth);
         let data = services::create(&op, app, &body.0).await?;
@@ -22,7 +24,9 @@ impl AdminApi for Handlers {
     }
 
     async fn admin_service_update(
-        rqctx: Cx, auth: Auth<perm::AdminServiceUpdate>, path: PathParams<AdminServiceUpdatePath>,
+        rqctx: Cx,
+        auth: Auth<perm::AdminServiceUpdate>,
+        path: PathParams<AdminServiceUpdatePath>,
         body: Json<ServiceUpdateRequest>,
     ) -> Result<R200<AdminServiceEnvelope>, ApiError> {
         let (op, app) = rqctx.enter(&auth);
@@ -31,7 +35,9 @@ impl AdminApi for Handlers {
     }
 
     async fn admin_plan_create(
-        rqctx: Cx, auth: Auth<perm::AdminPlanCreate>, body: Json<PlanCreateRequest>,
+        rqctx: Cx,
+        auth: Auth<perm::AdminPlanCreate>,
+        body: Json<PlanCreateRequest>,
     ) -> Result<R201<PlanEnvelope>, ApiError> {
         let (op, app) = rqctx.enter(&auth);
         let data = plans::create(&op, app, &body.0).await?;
@@ -39,7 +45,10 @@ impl AdminApi for Handlers {
     }
 
     async fn admin_plan_update(
-        rqctx: Cx, auth: Auth<perm::AdminPlanUpdate>, path: PathParams<AdminPlanUpdatePath>, body: Json<PlanUpdateRequest>,
+        rqctx: Cx,
+        auth: Auth<perm::AdminPlanUpdate>,
+        path: PathParams<AdminPlanUpdatePath>,
+        body: Json<PlanUpdateRequest>,
     ) -> Result<R200<PlanEnvelope>, ApiError> {
         let (op, app) = rqctx.enter(&auth);
         let data = plans::update(&op, app, path.0.plan_id, &body.0).await?;
@@ -47,7 +56,9 @@ impl AdminApi for Handlers {
     }
 
     async fn admin_plan_pricing_tiers_replace(
-        rqctx: Cx, auth: Auth<perm::AdminPlanPricingTiersReplace>, path: PathParams<AdminPlanPricingTiersReplacePath>,
+        rqctx: Cx,
+        auth: Auth<perm::AdminPlanPricingTiersReplace>,
+        path: PathParams<AdminPlanPricingTiersReplacePath>,
         body: Json<PricingTierInputs>,
     ) -> Result<R200<PlanEnvelope>, ApiError> {
         let (op, app) = rqctx.enter(&auth);

@@ -7,13 +7,17 @@ use scaicontrol_api::admin_partners::{
     AdminPartnerUpdatePath, AdminPartnersApi, perm,
 };
 use scaicontrol_api::{ApiError, App, Auth, Cx, Json, PathParams, QueryParams, R200, R201};
-use scaicontrol_types::{PartnerCreateRequest, PartnerEnvelope, PartnerPage, PartnerUpdateRequest, TenantPage};
+use scaicontrol_types::{
+    PartnerCreateRequest, PartnerEnvelope, PartnerPage, PartnerUpdateRequest, TenantPage,
+};
 
 impl AdminPartnersApi for Handlers {
     type Context = App;
 
     async fn admin_partner_list(
-        rqctx: Cx, auth: Auth<perm::AdminPartnerList>, query: QueryParams<AdminPartnerListQuery>,
+        rqctx: Cx,
+        auth: Auth<perm::AdminPartnerList>,
+        query: QueryParams<AdminPartnerListQuery>,
     ) -> Result<R200<PartnerPage>, ApiError> {
         let (op, app) = rqctx.enter(&auth);
         let q = query.0;
@@ -23,7 +27,9 @@ impl AdminPartnersApi for Handlers {
     }
 
     async fn admin_partner_create(
-        rqctx: Cx, auth: Auth<perm::AdminPartnerCreate>, body: Json<PartnerCreateRequest>,
+        rqctx: Cx,
+        auth: Auth<perm::AdminPartnerCreate>,
+        body: Json<PartnerCreateRequest>,
     ) -> Result<R201<PartnerEnvelope>, ApiError> {
         let (op, app) = rqctx.enter(&auth);
         let data = partners::create(&op, app, &body.0).await?;
@@ -31,7 +37,9 @@ impl AdminPartnersApi for Handlers {
     }
 
     async fn admin_partner_get(
-        rqctx: Cx, auth: Auth<perm::AdminPartnerGet>, path: PathParams<AdminPartnerGetPath>,
+        rqctx: Cx,
+        auth: Auth<perm::AdminPartnerGet>,
+        path: PathParams<AdminPartnerGetPath>,
     ) -> Result<R200<PartnerEnvelope>, ApiError> {
         let (op, app) = rqctx.enter(&auth);
         let data = partners::get(&op, app, &path.0.partner_id).await?;
@@ -39,7 +47,9 @@ impl AdminPartnersApi for Handlers {
     }
 
     async fn admin_partner_update(
-        rqctx: Cx, auth: Auth<perm::AdminPartnerUpdate>, path: PathParams<AdminPartnerUpdatePath>,
+        rqctx: Cx,
+        auth: Auth<perm::AdminPartnerUpdate>,
+        path: PathParams<AdminPartnerUpdatePath>,
         body: Json<PartnerUpdateRequest>,
     ) -> Result<R200<PartnerEnvelope>, ApiError> {
         let (op, app) = rqctx.enter(&auth);
@@ -48,13 +58,17 @@ impl AdminPartnersApi for Handlers {
     }
 
     async fn admin_partner_tenant_list(
-        rqctx: Cx, auth: Auth<perm::AdminPartnerTenantList>, path: PathParams<AdminPartnerTenantListPath>,
+        rqctx: Cx,
+        auth: Auth<perm::AdminPartnerTenantList>,
+        path: PathParams<AdminPartnerTenantListPath>,
         query: QueryParams<AdminPartnerTenantListQuery>,
     ) -> Result<R200<TenantPage>, ApiError> {
         let (op, app) = rqctx.enter(&auth);
         let (q, partner_id) = (query.0, path.0.partner_id);
-        let page = PageRequest::new(q.page, q.page_size, q.cursor.as_deref(), &(op.operation, &partner_id, &q.q))?;
-        let (data, pagination) = directory::partner_tenant_list(&op, app, &partner_id, &page, q.q.as_deref()).await?;
+        let page =
+            PageRequest::new(q.page, q.page_size, q.cursor.as_deref(), &(op.operation, &partner_id, &q.q))?;
+        let (data, pagination) =
+            directory::partner_tenant_list(&op, app, &partner_id, &page, q.q.as_deref()).await?;
         Ok(R200(TenantPage { data, pagination, meta: op.meta() }))
     }
 }

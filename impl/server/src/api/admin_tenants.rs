@@ -6,13 +6,17 @@ use scaicontrol_api::admin_tenants::{
     AdminTenantBillingProfileUpsertPath, AdminTenantGetPath, AdminTenantListQuery, AdminTenantsApi, perm,
 };
 use scaicontrol_api::{ApiError, App, Auth, Cx, Json, PathParams, QueryParams, R200};
-use scaicontrol_types::{AdminBillingProfileUpsertRequest, BillingProfileEnvelope, TenantDetailEnvelope, TenantPage};
+use scaicontrol_types::{
+    AdminBillingProfileUpsertRequest, BillingProfileEnvelope, TenantDetailEnvelope, TenantPage,
+};
 
 impl AdminTenantsApi for Handlers {
     type Context = App;
 
     async fn admin_tenant_list(
-        rqctx: Cx, auth: Auth<perm::AdminTenantList>, query: QueryParams<AdminTenantListQuery>,
+        rqctx: Cx,
+        auth: Auth<perm::AdminTenantList>,
+        query: QueryParams<AdminTenantListQuery>,
     ) -> Result<R200<TenantPage>, ApiError> {
         let (op, app) = rqctx.enter(&auth);
         let q = query.0;
@@ -22,7 +26,9 @@ impl AdminTenantsApi for Handlers {
     }
 
     async fn admin_tenant_get(
-        rqctx: Cx, auth: Auth<perm::AdminTenantGet>, path: PathParams<AdminTenantGetPath>,
+        rqctx: Cx,
+        auth: Auth<perm::AdminTenantGet>,
+        path: PathParams<AdminTenantGetPath>,
     ) -> Result<R200<TenantDetailEnvelope>, ApiError> {
         let (op, app) = rqctx.enter(&auth);
         let data = directory::tenant_get(&op, app, &path.0.tenant_id).await?;
@@ -30,7 +36,9 @@ impl AdminTenantsApi for Handlers {
     }
 
     async fn admin_tenant_billing_profile_upsert(
-        rqctx: Cx, auth: Auth<perm::AdminTenantBillingProfileUpsert>, path: PathParams<AdminTenantBillingProfileUpsertPath>,
+        rqctx: Cx,
+        auth: Auth<perm::AdminTenantBillingProfileUpsert>,
+        path: PathParams<AdminTenantBillingProfileUpsertPath>,
         body: Json<AdminBillingProfileUpsertRequest>,
     ) -> Result<R200<BillingProfileEnvelope>, ApiError> {
         let (op, app) = rqctx.enter(&auth);

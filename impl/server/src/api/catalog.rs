@@ -12,17 +12,22 @@ impl CatalogApi for Handlers {
     type Context = App;
 
     async fn catalog_service_list(
-        rqctx: Cx, auth: Auth<perm::CatalogServiceList>, query: QueryParams<CatalogServiceListQuery>,
+        rqctx: Cx,
+        auth: Auth<perm::CatalogServiceList>,
+        query: QueryParams<CatalogServiceListQuery>,
     ) -> Result<R200<CatalogServicePage>, ApiError> {
         let (op, app) = rqctx.enter(&auth);
         let q = query.0;
-        let page = PageRequest::new(q.page, q.page_size, q.cursor.as_deref(), &(op.operation, &q.q, &q.category))?;
+        let page =
+            PageRequest::new(q.page, q.page_size, q.cursor.as_deref(), &(op.operation, &q.q, &q.category))?;
         let found = catalog::service_list(&op, app, &page, q.q.as_deref(), q.category.as_deref()).await?;
         Ok(R200(CatalogServicePage { data: found.0, pagination: found.1, meta: op.meta() }))
     }
 
     async fn catalog_service_get(
-        rqctx: Cx, auth: Auth<perm::CatalogServiceGet>, path: PathParams<CatalogServiceGetPath>,
+        rqctx: Cx,
+        auth: Auth<perm::CatalogServiceGet>,
+        path: PathParams<CatalogServiceGetPath>,
     ) -> Result<R200<CatalogServiceDetailEnvelope>, ApiError> {
         let (op, app) = rqctx.enter(&auth);
         let data = catalog::service_get(&op, app, &path.0.slug).await?;
@@ -30,7 +35,9 @@ impl CatalogApi for Handlers {
     }
 
     async fn catalog_plan_list(
-        rqctx: Cx, auth: Auth<perm::CatalogPlanList>, path: PathParams<CatalogPlanListPath>,
+        rqctx: Cx,
+        auth: Auth<perm::CatalogPlanList>,
+        path: PathParams<CatalogPlanListPath>,
     ) -> Result<R200<PlanList>, ApiError> {
         let (op, app) = rqctx.enter(&auth);
         let data = catalog::plan_list(&op, app, &path.0.slug).await?;
@@ -38,7 +45,9 @@ impl CatalogApi for Handlers {
     }
 
     async fn catalog_plan_get(
-        rqctx: Cx, auth: Auth<perm::CatalogPlanGet>, path: PathParams<CatalogPlanGetPath>,
+        rqctx: Cx,
+        auth: Auth<perm::CatalogPlanGet>,
+        path: PathParams<CatalogPlanGetPath>,
     ) -> Result<R200<PlanEnvelope>, ApiError> {
         let (op, app) = rqctx.enter(&auth);
         let data = catalog::plan_get(&op, app, path.0.plan_id).await?;

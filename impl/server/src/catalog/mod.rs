@@ -99,8 +99,14 @@ pub async fn plan_version(conn: &mut Conn, plan_id: Uuid, version: i32) -> Resul
 /// that it could be told; never one older than the `running` version, which it has paid for already.
 ///
 /// Errors: 404 for an unknown plan or version.
-pub async fn renewal_version(conn: &mut Conn, plan_id: Uuid, running: i32, at: DateTime<Utc>) -> Result<PlanPrice> {
-    let known = store::versions_in_force(conn, &[plan_id], at - TimeDelta::days(PRICE_NOTICE_DAYS)).await?.pop();
+pub async fn renewal_version(
+    conn: &mut Conn,
+    plan_id: Uuid,
+    running: i32,
+    at: DateTime<Utc>,
+) -> Result<PlanPrice> {
+    let known =
+        store::versions_in_force(conn, &[plan_id], at - TimeDelta::days(PRICE_NOTICE_DAYS)).await?.pop();
     let known = known.ok_or(Error::NotFound("plan"))?;
     plan_version(conn, plan_id, known.version.max(running)).await
 }
@@ -110,7 +116,9 @@ pub async fn renewal_version(conn: &mut Conn, plan_id: Uuid, running: i32, at: D
 /// Errors: 400 unless exactly one of the two is given, and for a plan that is no longer sold; 404 when it is unknown or
 /// not public, or the catalogue does not show its service.
 pub async fn find_plan_for_subscribing(
-    conn: &mut Conn, plan_id: Option<Uuid>, plan_key: Option<&str>,
+    conn: &mut Conn,
+    plan_id: Option<Uuid>,
+    plan_key: Option<&str>,
 ) -> Result<PlanRow> {
     let (plan, service) = find_plan(conn, plan_id, plan_key).await?;
     if !plan.is_public || !service.is_on_show() {
@@ -123,7 +131,9 @@ pub async fn find_plan_for_subscribing(
 ///
 /// Errors: 400 as above; 404 for an unknown plan; 409 when its service is not running or takes no subscriptions.
 pub async fn find_plan_for_admin(
-    conn: &mut Conn, plan_id: Option<Uuid>, plan_key: Option<&str>,
+    conn: &mut Conn,
+    plan_id: Option<Uuid>,
+    plan_key: Option<&str>,
 ) -> Result<PlanRow> {
     let (plan, service) = find_plan(conn, plan_id, plan_key).await?;
     if !service.is_up() || !service.is_active {
@@ -138,7 +148,9 @@ fn sold(plan: PlanRow, by_id: bool) -> Result<PlanRow> {
 }
 
 async fn find_plan(
-    conn: &mut Conn, plan_id: Option<Uuid>, plan_key: Option<&str>,
+    conn: &mut Conn,
+    plan_id: Option<Uuid>,
+    plan_key: Option<&str>,
 ) -> Result<(PlanRow, ServiceRow)> {
     let found = match (plan_id, plan_key) {
         (Some(id), None) => store::plan(conn, id).await?,
@@ -171,10 +183,15 @@ async fn plan_row(conn: &mut Conn, plan_id: Uuid) -> Result<(PlanRow, ServiceRow
 
 /// A page of the services on show, with a text in slug, name or description, and of a category.
 pub async fn service_list(
-    op: &OpContext, app: &Control, page: &PageRequest, q: Option<&str>, category: Option<&str>,
+    op: &OpContext,
+    app: &Control,
+    page: &PageRequest,
+    q: Option<&str>,
+    category: Option<&str>,
 ) -> Result<(Vec<api::CatalogServiceResponse>, api::Pagination)> {
     let pattern = q.map(checks::pattern);
-    let found = app.db.read(op, async |conn| store::services_on_show(conn, pattern.as_deref(), category, page).await);
+    let found =
+        app.db.read(op, async |conn| store::services_on_show(conn, pattern.as_deref(), category, page).await);
     let (rows, count) = found.await?;
     let place = |row: &ServiceRow| Place { sort_order: row.sort_order, id: row.service_id }.to_string();
     let (rows, pagination) = page.finish(rows, count, place);
@@ -182,7 +199,11 @@ pub async fn service_list(
 }
 
 /// One service on show, with its plans and metrics.
-pub async fn service_get(op: &OpContext, app: &Control, slug: &str) -> Result<api::CatalogServiceDetailResponse> {
+pub async fn service_get(
+    op: &OpContext,
+    app: &Control,
+    slug: &str,
+) -> Result<api::CatalogServiceDetailResponse> {
     app.db
         .read(op, async |conn| {
             let service = service_on_show(conn, slug).await?;
@@ -225,7 +246,10 @@ async fn service_on_show(conn: &mut Conn, slug: &str) -> Result<ServiceRow> {
 
 /// Plans of one service with their prices as they hold for a subscription made now.
 async fn priced(
-    conn: &mut Conn, op: &OpContext, service: &ServiceRow, rows: Vec<PlanRow>,
+    conn: &mut Conn,
+    op: &OpContext,
+    service: &ServiceRow,
+    rows: Vec<PlanRow>,
 ) -> Result<Vec<api::PlanResponse>> {
     let settings = if sees_cost(op) { Some(settings::load(conn).await?) } else { None };
     let ids: Vec<Uuid> = rows.iter().map(|row| row.plan_id).collect();
@@ -238,7 +262,8 @@ async fn priced(
     let mut out = Vec::with_capacity(rows.len());
     for row in rows {
         let id = row.plan_id;
-        let version = versions.remove(&id).ok_or_else(|| Error::internal(format!("plan {id} has no version")))?;
+        let version =
+            versions.remove(&id).ok_or_else(|| Error::internal(format!("plan {id} has no version")))?;
         let price = PlanPrice::new(row, service, version, &tiers.remove(&id).unwrap_or_default())?;
         out.push(shown(price, settings.as_ref())?);
     }

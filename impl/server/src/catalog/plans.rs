@@ -23,7 +23,11 @@ use uuid::Uuid;
 ///
 /// Errors: 400 for a field that does not hold and for an unknown service; 409 when the slug is taken, or the service is
 /// deregistered.
-pub async fn create(op: &OpContext, app: &Control, body: &api::PlanCreateRequest) -> Result<api::PlanResponse> {
+pub async fn create(
+    op: &OpContext,
+    app: &Control,
+    body: &api::PlanCreateRequest,
+) -> Result<api::PlanResponse> {
     app.db
         .once(op, "admin_plan_create", async |conn| {
             let service = store::service_lock(conn, body.service_id).await?;
@@ -81,7 +85,10 @@ fn new_row(op: &OpContext, body: &api::PlanCreateRequest, metrics: &[MetricRow])
 ///
 /// Errors: 400 for a field that does not hold; 404 for an unknown plan.
 pub async fn update(
-    op: &OpContext, app: &Control, plan_id: Uuid, body: &api::PlanUpdateRequest,
+    op: &OpContext,
+    app: &Control,
+    plan_id: Uuid,
+    body: &api::PlanUpdateRequest,
 ) -> Result<api::PlanResponse> {
     app.db
         .tx(op, "admin_plan_update", async |conn| {
@@ -134,7 +141,10 @@ fn changed(before: &PlanRow, body: &api::PlanUpdateRequest, metrics: &[MetricRow
 ///
 /// Errors: 400 naming tier and field; 404 for an unknown plan.
 pub async fn pricing_tiers_replace(
-    op: &OpContext, app: &Control, plan_id: Uuid, inputs: &[api::PricingTierInput],
+    op: &OpContext,
+    app: &Control,
+    plan_id: Uuid,
+    inputs: &[api::PricingTierInput],
 ) -> Result<api::PlanResponse> {
     app.db
         .tx(op, "admin_plan_pricing_tiers_replace", async |conn| {
@@ -169,7 +179,11 @@ async fn lock(conn: &mut Conn, plan_id: Uuid) -> Result<(PlanPrice, ServiceRow)>
 /// Adds the version after `before`, in force from now on; never before the one it follows, though another server with
 /// a clock that is ahead may have made that.
 async fn version_add(
-    conn: &mut Conn, op: &OpContext, before: &PlanPrice, base_price_cents: i64, tiers: Vec<TierRow>,
+    conn: &mut Conn,
+    op: &OpContext,
+    before: &PlanPrice,
+    base_price_cents: i64,
+    tiers: Vec<TierRow>,
 ) -> Result<(VersionRow, Vec<TierRow>)> {
     let row = VersionRow {
         plan_id: before.plan.plan_id,
@@ -178,7 +192,8 @@ async fn version_add(
         base_price_cents,
         created_at: op.now,
     };
-    let tiers: Vec<TierRow> = tiers.into_iter().map(|tier| TierRow { version: row.version, ..tier }).collect();
+    let tiers: Vec<TierRow> =
+        tiers.into_iter().map(|tier| TierRow { version: row.version, ..tier }).collect();
     store::version_insert(conn, &row, &tiers).await?;
     Ok((row, tiers))
 }
@@ -202,7 +217,10 @@ fn quotas(checks: &mut Checks, input: &BTreeMap<String, Value>, metrics: &[Metri
             Some(limit) if Decimal::ZERO <= limit && limit.scale() <= QUANTITY_MAX_SCALE => {
                 out.insert(slug.clone(), limit.to_string().into());
             }
-            _ => checks.refuse(field, "must be a decimal string of at least 0 with at most 10 decimals, or a whole number"),
+            _ => checks.refuse(
+                field,
+                "must be a decimal string of at least 0 with at most 10 decimals, or a whole number",
+            ),
         }
     }
     Value::Object(out)
@@ -211,7 +229,10 @@ fn quotas(checks: &mut Checks, input: &BTreeMap<String, Value>, metrics: &[Metri
 /// The tiers by metric in the order of `tier_start`, when they obey the rules.
 ///
 /// Errors: 400 with `<index in the list>.<field>` for each fault.
-fn checked_tiers(inputs: &[api::PricingTierInput], metrics: &[MetricRow]) -> Result<BTreeMap<String, Vec<Tier>>> {
+fn checked_tiers(
+    inputs: &[api::PricingTierInput],
+    metrics: &[MetricRow],
+) -> Result<BTreeMap<String, Vec<Tier>>> {
     let mut checks = Checks::default();
     let mut by_metric: BTreeMap<String, (Vec<usize>, Vec<Tier>)> = BTreeMap::new();
     for (index, input) in inputs.iter().enumerate() {
@@ -247,7 +268,9 @@ fn tier(input: &api::PricingTierInput, metric: &MetricRow) -> Result<Tier> {
         unit_price_cents: number(input.unit_price_cents),
         unit_divisor: input.unit_divisor.map_or(Decimal::ONE, number),
         unit_label: Some(input.unit_label.clone().unwrap_or_else(|| metric.unit.clone())),
-        pricing_model: input.pricing_model.map_or(Ok(PricingModel::Graduated), |model| stored(model.as_str()))?,
+        pricing_model: input
+            .pricing_model
+            .map_or(Ok(PricingModel::Graduated), |model| stored(model.as_str()))?,
         flat_fee_cents: input.flat_fee_cents.unwrap_or(0),
         minimum_cents: input.minimum_cents.unwrap_or(0),
     })
@@ -320,7 +343,9 @@ mod tests {
     fn tiers_in_any_order_with_their_defaults() {
         let inputs = [
             input(json!({"metric_slug": "calls", "tier_start": "100", "unit_price_cents": "0.50"})),
-            input(json!({"metric_slug": "calls", "tier_start": "0", "tier_end": "100.0", "unit_price_cents": "1"})),
+            input(
+                json!({"metric_slug": "calls", "tier_start": "0", "tier_end": "100.0", "unit_price_cents": "1"}),
+            ),
         ];
         let tiers = checked_tiers(&inputs, &[metric("calls")]).expect("tiers");
         let tiers = &tiers["calls"];

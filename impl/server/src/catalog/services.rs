@@ -31,7 +31,9 @@ pub fn provision_path(service: &ServiceRow) -> Option<&str> {
 ///
 /// Errors: 400 for a field that does not hold; 409 when the slug or the client is taken.
 pub async fn create(
-    op: &OpContext, app: &Control, body: &api::ServiceCreateRequest,
+    op: &OpContext,
+    app: &Control,
+    body: &api::ServiceCreateRequest,
 ) -> Result<api::AdminServiceResponse> {
     app.db
         .once(op, "admin_service_create", async |conn| {
@@ -50,7 +52,11 @@ pub async fn create(
         .await
 }
 
-fn new_rows(op: &OpContext, config: &Config, body: &api::ServiceCreateRequest) -> Result<(ServiceRow, Vec<MetricRow>)> {
+fn new_rows(
+    op: &OpContext,
+    config: &Config,
+    body: &api::ServiceCreateRequest,
+) -> Result<(ServiceRow, Vec<MetricRow>)> {
     let mut checks = Checks::default();
     let service_id = op.id();
     let row = ServiceRow {
@@ -100,12 +106,16 @@ fn new_rows(op: &OpContext, config: &Config, body: &api::ServiceCreateRequest) -
 /// Errors: 400 for a field that does not hold; 404 for an unknown slug; 409 when a metric in use would go or be counted
 /// in another way, and for a deregistered service.
 pub async fn update(
-    op: &OpContext, app: &Control, slug: &str, body: &api::ServiceUpdateRequest,
+    op: &OpContext,
+    app: &Control,
+    slug: &str,
+    body: &api::ServiceUpdateRequest,
 ) -> Result<api::AdminServiceResponse> {
     app.db
         .tx(op, "admin_service_update", async |conn| {
             let found = store::service_by_slug(conn, slug).await?.ok_or(Error::NotFound("service"))?;
-            let before = store::service_lock(conn, found.service_id).await?.ok_or(Error::NotFound("service"))?;
+            let before =
+                store::service_lock(conn, found.service_id).await?.ok_or(Error::NotFound("service"))?;
             if before.status == api::ServiceStatus::Deregistered.as_str() {
                 return Err(Error::conflict("the service is deregistered"));
             }
@@ -201,7 +211,8 @@ fn paths_check(checks: &mut Checks, row: &ServiceRow) {
 }
 
 fn depends_on(row: &ServiceRow) -> Vec<String> {
-    let list = row.provisioning.as_ref().and_then(|p| serde_json::from_value(p.get("depends_on")?.clone()).ok());
+    let list =
+        row.provisioning.as_ref().and_then(|p| serde_json::from_value(p.get("depends_on")?.clone()).ok());
     list.unwrap_or_default()
 }
 
@@ -264,7 +275,11 @@ fn metric_row(op: &OpContext, service_id: Uuid, input: &api::ServiceMetricInput)
 
 /// Makes the metrics of a service those of the list, matched by slug. The service is locked.
 async fn metrics_replace(
-    conn: &mut Conn, op: &OpContext, before: &[MetricRow], service_id: Uuid, inputs: &[api::ServiceMetricInput],
+    conn: &mut Conn,
+    op: &OpContext,
+    before: &[MetricRow],
+    service_id: Uuid,
+    inputs: &[api::ServiceMetricInput],
 ) -> Result<()> {
     let mut gone = Vec::new();
     for old in before.iter().filter(|old| inputs.iter().all(|input| input.slug != old.slug)) {
@@ -293,7 +308,9 @@ async fn metrics_replace(
 async fn unused(conn: &mut Conn, metric: &MetricRow, what: &str) -> Result<()> {
     if store::metric_is_used(conn, metric).await? {
         let slug = &metric.slug;
-        return Err(Error::conflict(format!("the metric {slug} has usage, a quota or a price and cannot be {what}")));
+        return Err(Error::conflict(format!(
+            "the metric {slug} has usage, a quota or a price and cannot be {what}"
+        )));
     }
     Ok(())
 }
@@ -321,10 +338,11 @@ mod tests {
 
     #[test]
     fn circles_are_found_at_any_length() {
-        let graph: BTreeMap<String, Vec<String>> = [("a", vec!["b"]), ("b", vec!["c", "b"]), ("c", vec![]), ("d", vec!["a"])]
-            .into_iter()
-            .map(|(slug, list)| (slug.to_owned(), list.into_iter().map(str::to_owned).collect()))
-            .collect();
+        let graph: BTreeMap<String, Vec<String>> =
+            [("a", vec!["b"]), ("b", vec!["c", "b"]), ("c", vec![]), ("d", vec!["a"])]
+                .into_iter()
+                .map(|(slug, list)| (slug.to_owned(), list.into_iter().map(str::to_owned).collect()))
+                .collect();
         assert!(reaches(&graph, "d", "c"));
         assert!(reaches(&graph, "a", "a"));
         assert!(!reaches(&graph, "c", "a"));

@@ -16,7 +16,9 @@ use std::str::FromStr;
 use uuid::Uuid;
 
 /// A service: its entry in the catalogue and what the registry knows of it.
-#[derive(Clone, Debug, PartialEq, Queryable, Selectable, QueryableByName, Insertable, AsChangeset, Serialize)]
+#[derive(
+    Clone, Debug, PartialEq, Queryable, Selectable, QueryableByName, Insertable, AsChangeset, Serialize,
+)]
 #[diesel(table_name = services, primary_key(service_id), treat_none_as_null = true, check_for_backend(Pg))]
 #[expect(missing_docs, reason = "the columns are described where the table is made")]
 pub struct ServiceRow {
@@ -192,7 +194,10 @@ macro_rules! services_on_show {
 
 /// A page of the services on show, and how many there are.
 pub async fn services_on_show(
-    conn: &mut Conn, pattern: Option<&str>, category: Option<&str>, page: &PageRequest,
+    conn: &mut Conn,
+    pattern: Option<&str>,
+    category: Option<&str>,
+    page: &PageRequest,
 ) -> Result<(Vec<ServiceRow>, i64)> {
     let after: Option<Place> = page.after()?;
     let rows = diesel::sql_query(services_on_show!(
@@ -207,17 +212,23 @@ pub async fn services_on_show(
     .bind::<BigInt, _>(page.offset())
     .load(conn)
     .await?;
-    let count: Count = diesel::sql_query(services_on_show!("SELECT count(*) AS n FROM (SELECT 1", "LIMIT 10001) AS found"))
-        .bind::<Nullable<Text>, _>(pattern)
-        .bind::<Nullable<Text>, _>(category)
-        .get_result(conn)
-        .await?;
+    let count: Count =
+        diesel::sql_query(services_on_show!("SELECT count(*) AS n FROM (SELECT 1", "LIMIT 10001) AS found"))
+            .bind::<Nullable<Text>, _>(pattern)
+            .bind::<Nullable<Text>, _>(category)
+            .get_result(conn)
+            .await?;
     Ok((rows, count.n))
 }
 
 /// A service by its slug.
 pub async fn service_by_slug(conn: &mut Conn, slug: &str) -> Result<Option<ServiceRow>> {
-    Ok(services::table.filter(services::slug.eq(slug)).select(ServiceRow::as_select()).first(conn).await.optional()?)
+    Ok(services::table
+        .filter(services::slug.eq(slug))
+        .select(ServiceRow::as_select())
+        .first(conn)
+        .await
+        .optional()?)
 }
 
 /// A service by its id.
@@ -234,7 +245,8 @@ pub async fn service_lock(conn: &mut Conn, service_id: Uuid) -> Result<Option<Se
 
 /// Locks services by their slugs, always in the same order.
 pub async fn services_lock(conn: &mut Conn, slugs: &[String]) -> Result<()> {
-    let rows = services::table.filter(services::slug.eq_any(slugs)).order(services::slug).select(services::slug);
+    let rows =
+        services::table.filter(services::slug.eq_any(slugs)).order(services::slug).select(services::slug);
     let _: Vec<String> = rows.for_no_key_update().load(conn).await?;
     Ok(())
 }
@@ -262,7 +274,9 @@ pub async fn service_update(conn: &mut Conn, row: &ServiceRow) -> Result<()> {
 /// Refuses a client that another service is bound to.
 async fn client_free(conn: &mut Conn, row: &ServiceRow) -> Result<()> {
     let Some(client_id) = &row.client_id else { return Ok(()) };
-    let bound = services::table.filter(services::client_id.eq(client_id)).filter(services::service_id.ne(row.service_id));
+    let bound = services::table
+        .filter(services::client_id.eq(client_id))
+        .filter(services::service_id.ne(row.service_id));
     let bound: bool = diesel::select(diesel::dsl::exists(bound)).get_result(conn).await?;
     if bound { Err(client_taken()) } else { Ok(()) }
 }
@@ -339,7 +353,10 @@ pub async fn metric_is_used(conn: &mut Conn, metric: &MetricRow) -> Result<bool>
 
 /// The plans of a service that the catalogue shows, by `sort_order`, then id.
 pub async fn plans_on_show(conn: &mut Conn, service_id: Uuid) -> Result<Vec<PlanRow>> {
-    let shown = plans::table.filter(plans::service_id.eq(service_id)).filter(plans::is_active).filter(plans::is_public);
+    let shown = plans::table
+        .filter(plans::service_id.eq(service_id))
+        .filter(plans::is_active)
+        .filter(plans::is_public);
     let shown = shown.order((plans::sort_order, plans::plan_id)).limit(1000);
     Ok(shown.select(PlanRow::as_select()).load(conn).await?)
 }
@@ -347,12 +364,17 @@ pub async fn plans_on_show(conn: &mut Conn, service_id: Uuid) -> Result<Vec<Plan
 /// A plan with its service, by its id.
 pub async fn plan(conn: &mut Conn, plan_id: Uuid) -> Result<Option<(PlanRow, ServiceRow)>> {
     let both = plans::table.inner_join(services::table.on(services::service_id.eq(plans::service_id)));
-    let both = both.filter(plans::plan_id.eq(plan_id)).select((PlanRow::as_select(), ServiceRow::as_select()));
+    let both =
+        both.filter(plans::plan_id.eq(plan_id)).select((PlanRow::as_select(), ServiceRow::as_select()));
     Ok(both.first(conn).await.optional()?)
 }
 
 /// A plan with its service, by the slugs that its key is made of.
-pub async fn plan_by_key(conn: &mut Conn, service: &str, plan: &str) -> Result<Option<(PlanRow, ServiceRow)>> {
+pub async fn plan_by_key(
+    conn: &mut Conn,
+    service: &str,
+    plan: &str,
+) -> Result<Option<(PlanRow, ServiceRow)>> {
     let both = plans::table.inner_join(services::table.on(services::service_id.eq(plans::service_id)));
     let both = both.filter(services::slug.eq(service)).filter(plans::slug.eq(plan));
     Ok(both.select((PlanRow::as_select(), ServiceRow::as_select())).first(conn).await.optional()?)
@@ -369,7 +391,9 @@ pub async fn plan_lock(conn: &mut Conn, plan_id: Uuid) -> Result<Option<PlanRow>
 /// Errors: 409 when the service has a plan with this slug.
 pub async fn plan_insert(conn: &mut Conn, row: &PlanRow) -> Result<()> {
     let done = diesel::insert_into(plans::table).values(row).execute(conn).await;
-    on_conflict(done, "plans_service_id_slug_key", || Error::conflict("the service has a plan with this slug already"))?;
+    on_conflict(done, "plans_service_id_slug_key", || {
+        Error::conflict("the service has a plan with this slug already")
+    })?;
     Ok(())
 }
 
@@ -381,9 +405,14 @@ pub async fn plan_update(conn: &mut Conn, row: &PlanRow) -> Result<()> {
 
 /// The versions of plans in force at an instant, one for each plan. Before its first version a plan has its first
 /// prices: the clocks of two servers may differ by a little.
-pub async fn versions_in_force(conn: &mut Conn, plan_ids: &[Uuid], at: DateTime<Utc>) -> Result<Vec<VersionRow>> {
+pub async fn versions_in_force(
+    conn: &mut Conn,
+    plan_ids: &[Uuid],
+    at: DateTime<Utc>,
+) -> Result<Vec<VersionRow>> {
     use plan_versions as v;
-    let begun = v::table.filter(v::plan_id.eq_any(plan_ids)).filter(v::valid_from.le(at).or(v::version.eq(1)));
+    let begun =
+        v::table.filter(v::plan_id.eq_any(plan_ids)).filter(v::valid_from.le(at).or(v::version.eq(1)));
     let newest = begun.distinct_on(v::plan_id).order((v::plan_id, v::version.desc()));
     Ok(newest.select(VersionRow::as_select()).load(conn).await?)
 }
@@ -396,7 +425,8 @@ pub async fn version(conn: &mut Conn, plan_id: Uuid, version: i32) -> Result<Opt
 
 /// The newest version of a plan, in force or not yet.
 pub async fn version_newest(conn: &mut Conn, plan_id: Uuid) -> Result<Option<VersionRow>> {
-    let newest = plan_versions::table.filter(plan_versions::plan_id.eq(plan_id)).order(plan_versions::version.desc());
+    let newest =
+        plan_versions::table.filter(plan_versions::plan_id.eq(plan_id)).order(plan_versions::version.desc());
     Ok(newest.select(VersionRow::as_select()).first(conn).await.optional()?)
 }
 
@@ -426,7 +456,10 @@ pub async fn tiers(conn: &mut Conn, versions: &[VersionRow]) -> Result<Vec<TierR
 /// The tiers of one version, by metric and position.
 pub async fn tiers_of(conn: &mut Conn, plan_id: Uuid, version: i32) -> Result<Vec<TierRow>> {
     use pricing_tiers as t;
-    let rows = t::table.filter(t::plan_id.eq(plan_id)).filter(t::version.eq(version)).order((t::metric_slug, t::position));
+    let rows = t::table
+        .filter(t::plan_id.eq(plan_id))
+        .filter(t::version.eq(version))
+        .order((t::metric_slug, t::position));
     Ok(rows.select(TierRow::as_select()).load(conn).await?)
 }
 

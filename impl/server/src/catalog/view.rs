@@ -27,7 +27,9 @@ pub fn service(row: ServiceRow) -> Result<api::CatalogServiceResponse> {
 
 /// A service on show with what belongs to it.
 pub fn service_detail(
-    row: ServiceRow, plans: Vec<api::PlanResponse>, metrics: &[MetricRow],
+    row: ServiceRow,
+    plans: Vec<api::PlanResponse>,
+    metrics: &[MetricRow],
 ) -> Result<api::CatalogServiceDetailResponse> {
     Ok(api::CatalogServiceDetailResponse {
         id: row.service_id,
@@ -58,7 +60,10 @@ pub fn metric(row: &MetricRow) -> Result<api::MetricResponse> {
 
 /// A service with all that the registry knows of it. `keys` come newest first.
 pub fn admin_service(
-    row: ServiceRow, metrics: &[MetricRow], keys: &[ServiceKeyRow], now: DateTime<Utc>,
+    row: ServiceRow,
+    metrics: &[MetricRow],
+    keys: &[ServiceKeyRow],
+    now: DateTime<Utc>,
 ) -> Result<api::AdminServiceResponse> {
     let (newest, older) = keys.split_first().map_or((None, keys), |(first, rest)| (Some(first), rest));
     Ok(api::AdminServiceResponse {

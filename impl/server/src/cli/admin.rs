@@ -38,21 +38,29 @@ impl Admin {
 async fn grant(config: &Config, user_id: &str, role: &str) -> Outcome {
     let known = roles::role(role).filter(|r| r.name != roles::SERVICE_ACCOUNT);
     let Some(known) = known else {
-        let names: Vec<_> = roles::ROLES.iter().map(|r| r.name).filter(|n| *n != roles::SERVICE_ACCOUNT).collect();
+        let names: Vec<_> =
+            roles::ROLES.iter().map(|r| r.name).filter(|n| *n != roles::SERVICE_ACCOUNT).collect();
         return Err(format!("there is no role `{role}` for users; there are {}", names.join(", ")));
     };
     let operator = config.platform.operator_partner_id.as_deref();
     if known.platform && operator.is_none() {
-        return Err("platform.operator_partner_id must be set: platform roles count for the operator's people only".into());
+        return Err(
+            "platform.operator_partner_id must be set: platform roles count for the operator's people only"
+                .into(),
+        );
     }
-    let db = Db::new(&owner_url(config)?, 1, Duration::from_secs(10)).map_err(|e| e.to_string())?;
+    let db = Db::new(&owner_url(config)?, 1, Duration::from_secs(10), Duration::from_secs(60))
+        .map_err(|e| e.to_string())?;
     let mut op = OpContext::system(&Clock::Real, &Ids::default(), "admin_grant_role");
     op.actor.id = "cli:admin grant-role".into();
     let granted = db
         .tx(&op, "admin_grant_role", async |conn: &mut Conn| {
             let home = store::home(conn, user_id).await?.ok_or(Error::NotFound("user"))?;
             if known.platform && Some(home.partner_id.as_str()) != operator {
-                return Err(Error::conflict(format!("{user_id} belongs to {}, which is not the operator", home.partner_id)));
+                return Err(Error::conflict(format!(
+                    "{user_id} belongs to {}, which is not the operator",
+                    home.partner_id
+                )));
             }
             if !store::grant(conn, user_id, &home, known.name, &op.actor.id, op.now).await? {
                 return Ok(false);

@@ -105,12 +105,18 @@ impl Run {
             tokio::task::spawn_blocking(move || start_cluster(&dir)).await.map_err(|e| e.to_string())??
         };
         let outcome = self.until_stopped(context, &dir, &cluster, address, &base_url).await;
-        let stopped = tokio::task::spawn_blocking(move || cluster.stop(Stop::Fast)).await.map_err(|e| e.to_string())?;
+        let stopped =
+            tokio::task::spawn_blocking(move || cluster.stop(Stop::Fast)).await.map_err(|e| e.to_string())?;
         outcome.and(stopped.map_err(|e| e.to_string())).map(|()| ExitCode::SUCCESS)
     }
 
     async fn until_stopped(
-        &self, context: &Context, dir: &Path, cluster: &Cluster, address: SocketAddr, base_url: &str,
+        &self,
+        context: &Context,
+        dir: &Path,
+        cluster: &Cluster,
+        address: SocketAddr,
+        base_url: &str,
     ) -> Result<(), String> {
         let config = self.config(context, cluster, address, base_url)?;
         let grace = config.limits.shutdown_grace;
@@ -127,9 +133,16 @@ impl Run {
 
     /// The settings of a development server: defaults that a file and the environment may change, and what only this
     /// command knows.
-    fn config(&self, context: &Context, cluster: &Cluster, address: SocketAddr, base_url: &str) -> Result<Config, String> {
+    fn config(
+        &self,
+        context: &Context,
+        cluster: &Cluster,
+        address: SocketAddr,
+        base_url: &str,
+    ) -> Result<Config, String> {
         let pair = |key: &str, value: String| (key.to_owned(), value);
-        let allow: Vec<String> = seed::SERVICES.iter().map(|slug| format!("{slug}={}", seed::client_id(slug))).collect();
+        let allow: Vec<String> =
+            seed::SERVICES.iter().map(|slug| format!("{slug}={}", seed::client_id(slug))).collect();
         let defaults = vec![
             pair("log.format", "terminal".into()),
             pair("log.level", "warning".into()),
@@ -157,7 +170,13 @@ impl Run {
 }
 
 /// From a database that runs to a server that listens.
-async fn start(dir: &Path, base_url: &str, config: Config, cluster: &Cluster, log: &Log) -> Result<Server, String> {
+async fn start(
+    dir: &Path,
+    base_url: &str,
+    config: Config,
+    cluster: &Cluster,
+    log: &Log,
+) -> Result<Server, String> {
     let words = |e: crate::error::Error| e.to_string();
     make_database(cluster).await?;
     let owner_url = cluster.url(OWNER, DATABASE);
@@ -165,7 +184,7 @@ async fn start(dir: &Path, base_url: &str, config: Config, cluster: &Cluster, lo
     let clock_file = dir.join("clock");
     let clock = clock(config.clock, &clock_file);
     let database_url = config.database.url.as_ref().map(|u| u.expose_secret().to_owned()).unwrap_or_default();
-    let db = Db::new(&database_url, 1, Duration::from_secs(10)).map_err(words)?;
+    let db = Db::new(&database_url, 1, Duration::from_secs(10), Duration::from_secs(60)).map_err(words)?;
     let op = OpContext::system(&clock, &Ids::default(), "seed");
     seed::write(&db, &op).await.map_err(words)?;
     let service_key = seed::new_service_key(&db, &op).await.map_err(words)?;
@@ -187,7 +206,8 @@ async fn start(dir: &Path, base_url: &str, config: Config, cluster: &Cluster, lo
         pid: std::process::id(),
     };
     let metrics = Metrics::new(log.dropped.clone());
-    let control = assemble(config, clock, metrics, log.logger.clone(), Some(DevState { issuer, clock_file })).map_err(words)?;
+    let control = assemble(config, clock, metrics, log.logger.clone(), Some(DevState { issuer, clock_file }))
+        .map_err(words)?;
     let server = Server::start(control).await?;
     tokio::task::spawn_blocking(pages::pack);
     let path = dir.join("dev.json");
@@ -237,7 +257,9 @@ fn lock(dir: &Path) -> Result<File, String> {
     let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(error)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(format!("a development server is running in {} already", dir.display())),
+        Err(TryLockError::WouldBlock) => {
+            Err(format!("a development server is running in {} already", dir.display()))
+        }
         Err(TryLockError::Error(e)) => Err(error(e)),
     }
 }
@@ -252,7 +274,9 @@ fn clear(dir: &Path) -> Result<(), String> {
         let path = dir.join(name);
         let gone = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
         match gone {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(format!("cannot remove {}: {e}", path.display())),
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(format!("cannot remove {}: {e}", path.display()));
+            }
             _ => {}
         }
     }
@@ -273,7 +297,11 @@ fn start_cluster(dir: &Path) -> Result<Cluster, String> {
     match Cluster::start(Options::new(dir.join("postgres"))) {
         Err(ClusterError::NotReachable { blocked_by, user, .. }) => {
             let aside = aside(dir);
-            note(format_args!("{} lets the user `{user}` not through; the database is in {}", blocked_by.display(), aside.display()));
+            note(format_args!(
+                "{} lets the user `{user}` not through; the database is in {}",
+                blocked_by.display(),
+                aside.display()
+            ));
             Cluster::start(Options::new(aside)).map_err(|e| e.to_string())
         }
         other => other.map_err(|e| e.to_string()),
@@ -284,8 +312,11 @@ fn start_cluster(dir: &Path) -> Result<Cluster, String> {
 /// works where nobody is one.
 async fn make_database(cluster: &Cluster) -> Result<(), String> {
     let error = |e: &dyn std::fmt::Display| format!("cannot prepare the database: {e}");
-    let mut conn = AsyncPgConnection::establish(&cluster.url("postgres", "postgres")).await.map_err(|e| error(&e))?;
-    let already = |e: diesel::result::Error| if e.to_string().contains("already exists") { Ok(()) } else { Err(error(&e)) };
+    let mut conn =
+        AsyncPgConnection::establish(&cluster.url("postgres", "postgres")).await.map_err(|e| error(&e))?;
+    let already = |e: diesel::result::Error| {
+        if e.to_string().contains("already exists") { Ok(()) } else { Err(error(&e)) }
+    };
     conn.batch_execute(&format!("CREATE ROLE {OWNER} LOGIN CREATEROLE")).await.or_else(already)?;
     conn.batch_execute(&format!("CREATE DATABASE {DATABASE} OWNER {OWNER}")).await.or_else(already)
 }
@@ -298,5 +329,9 @@ fn free_port(ip: IpAddr) -> Result<u16, String> {
 
 /// An address that can be called from this machine.
 fn reachable(address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() { SocketAddr::new(IpAddr::from([127, 0, 0, 1]), address.port()) } else { address }
+    if address.ip().is_unspecified() {
+        SocketAddr::new(IpAddr::from([127, 0, 0, 1]), address.port())
+    } else {
+        address
+    }
 }

@@ -33,7 +33,8 @@ impl DevFile {
     pub(crate) fn read(file: &Path) -> Result<DevFile, String> {
         let text = std::fs::read_to_string(file)
             .map_err(|e| format!("cannot read {}: {e} (is `scaicontrol dev` running?)", file.display()))?;
-        serde_json::from_str(&text).map_err(|e| format!("{} is not the file of a development server: {e}", file.display()))
+        serde_json::from_str(&text)
+            .map_err(|e| format!("{} is not the file of a development server: {e}", file.display()))
     }
 
     /// Appears whole or not at all, and only its owner can read it: it holds tokens.
@@ -121,7 +122,8 @@ impl Token {
     pub(crate) fn run(self) -> Outcome {
         let file = DevFile::read(&self.config)?;
         let key = &file.issuer_key_file;
-        let issuer = DevIssuer::open(key, &file.issuer).map_err(|e| format!("cannot read {}: {e}", key.display()))?;
+        let issuer =
+            DevIssuer::open(key, &file.issuer).map_err(|e| format!("cannot read {}: {e}", key.display()))?;
         say(issuer.mint(&self.mint()));
         Ok(ExitCode::SUCCESS)
     }
@@ -135,7 +137,8 @@ impl Token {
             return mint;
         }
         let tenant = self.tenant.unwrap_or_else(|| seed::TENANT.to_owned());
-        let partner = self.partner.unwrap_or_else(|| partner_of(&tenant).unwrap_or(seed::OPERATOR).to_owned());
+        let partner =
+            self.partner.unwrap_or_else(|| partner_of(&tenant).unwrap_or(seed::OPERATOR).to_owned());
         let made_up = || {
             let name = format!("usr_{}_{}", self.role.join("_"), tenant.trim_start_matches("tnt_"));
             name.chars().take(64).collect()
@@ -188,9 +191,13 @@ impl Clock {
             To::Set { time } => client.post(&url).json(&serde_json::json!({"set": time})),
             To::Show => client.get(&url),
         };
-        let response = request.send().await.map_err(|e| format!("the server does not answer: {}", crate::gateways::http::without_url(&e)))?;
+        let response = request
+            .send()
+            .await
+            .map_err(|e| format!("the server does not answer: {}", crate::gateways::http::without_url(&e)))?;
         let ok = response.status().is_success();
-        let answer: serde_json::Value = response.json().await.map_err(|e| format!("that is no development server: {e}"))?;
+        let answer: serde_json::Value =
+            response.json().await.map_err(|e| format!("that is no development server: {e}"))?;
         if !ok {
             return Err(answer["error"]["message"].as_str().unwrap_or("the server refused").to_owned());
         }
@@ -204,16 +211,28 @@ mod tests {
     use super::*;
 
     fn token() -> Token {
-        Token { config: "x".into(), role: vec![], tenant: None, partner: None, permissions: vec![], user: None, service: None }
+        Token {
+            config: "x".into(),
+            role: vec![],
+            tenant: None,
+            partner: None,
+            permissions: vec![],
+            user: None,
+            service: None,
+        }
     }
 
     #[test]
     fn what_is_left_out_of_a_token_follows_from_the_rest() {
-        let mint = Token { role: vec!["tenant_admin".into()], tenant: Some("tnt_globex".into()), ..token() }.mint();
+        let mint =
+            Token { role: vec!["tenant_admin".into()], tenant: Some("tnt_globex".into()), ..token() }.mint();
         assert_eq!(mint.subject, "usr_tenant_admin_globex");
         assert_eq!(mint.partner_id.as_deref(), Some("prt_reseller"));
         let mint = Token { service: Some("scaiflow".into()), ..token() }.mint();
-        assert_eq!((mint.client_id.as_deref(), mint.roles), (Some("svc-scaiflow"), vec!["service_account".to_owned()]));
+        assert_eq!(
+            (mint.client_id.as_deref(), mint.roles),
+            (Some("svc-scaiflow"), vec!["service_account".to_owned()])
+        );
         assert!(mint.tenant_id.is_none());
     }
 
@@ -240,7 +259,17 @@ mod tests {
         dev.write(&file).expect("write over it");
         assert_eq!(std::fs::metadata(&file).expect("file").permissions().mode() & 0o777, 0o600);
         let read = DevFile::read(&file).expect("read");
-        for name in ["super_admin", "platform_admin", "billing_admin", "partner_admin", "tenant_admin", "tenant_member", "other_tenant_admin", "other_partner_admin", "service"] {
+        for name in [
+            "super_admin",
+            "platform_admin",
+            "billing_admin",
+            "partner_admin",
+            "tenant_admin",
+            "tenant_member",
+            "other_tenant_admin",
+            "other_partner_admin",
+            "service",
+        ] {
             assert!(read.tokens.contains_key(name), "{name}");
         }
         assert_eq!(std::fs::read_dir(&dir).expect("folder").count(), 1, "no draft is left");

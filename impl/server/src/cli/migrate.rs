@@ -46,6 +46,10 @@ impl Migrate {
 
 /// The owner's address.
 pub(crate) fn owner_url(config: &Config) -> Result<String, String> {
-    let url = config.database.owner_url.as_ref().ok_or("DATABASE_OWNER_URL must be set (the owner of the tables)")?;
+    let url = config
+        .database
+        .owner_url
+        .as_ref()
+        .ok_or("DATABASE_OWNER_URL must be set (the owner of the tables)")?;
     Ok(url.expose_secret().to_owned())
 }

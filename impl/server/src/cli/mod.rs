@@ -67,7 +67,11 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    fn load(&self, defaults: Vec<(String, String)>, flags: Vec<(String, String)>) -> Result<Config, ConfigError> {
+    fn load(
+        &self,
+        defaults: Vec<(String, String)>,
+        flags: Vec<(String, String)>,
+    ) -> Result<Config, ConfigError> {
         Config::load(&Sources { file: self.file.clone(), defaults, environment: None, flags })
     }
 }

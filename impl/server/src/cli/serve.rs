@@ -21,10 +21,14 @@ impl Serve {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let mut flags = self.settings.set;
         flags.extend(self.bind.map(|bind| ("bind".to_owned(), bind)));
-        let config = context.load(vec![], flags).and_then(|c| c.check_production().map(|()| c)).map_err(|e| e.to_string())?;
+        let config = context
+            .load(vec![], flags)
+            .and_then(|c| c.check_production().map(|()| c))
+            .map_err(|e| e.to_string())?;
         let observability::Log { logger: log, dropped, .. } = &observability::log(&config.log);
         let grace = config.limits.shutdown_grace;
-        let control = assemble(config, Clock::Real, Metrics::new(dropped.clone()), log.clone(), None).map_err(|e| e.to_string())?;
+        let control = assemble(config, Clock::Real, Metrics::new(dropped.clone()), log.clone(), None)
+            .map_err(|e| e.to_string())?;
         if let Err(e) = control.health.get(&control).await {
             // It may be on its way; until then the health page says so and nothing can be served.
             let details: Vec<_> = e.details().iter().map(|d| d.message.as_str()).collect();

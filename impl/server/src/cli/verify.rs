@@ -32,7 +32,8 @@ impl Verify {
                 url.expose_secret().to_owned()
             }
         };
-        let db = Db::new(&url, 1, Duration::from_secs(10)).map_err(|e| e.to_string())?;
+        let db =
+            Db::new(&url, 1, Duration::from_secs(10), Duration::from_secs(60)).map_err(|e| e.to_string())?;
         let op = OpContext::system(&Clock::Real, &Ids::default(), "verify");
         let found = verify::run(&db, &op).await.map_err(|e| e.to_string())?;
         if self.json {

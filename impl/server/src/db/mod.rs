@@ -34,6 +34,7 @@ diesel::define_sql_function! {
 #[derive(Clone)]
 pub struct Db {
     pool: Pool<AsyncPgConnection>,
+    statement_timeout: Duration,
 }
 
 impl std::fmt::Debug for Db {
@@ -43,8 +44,9 @@ impl std::fmt::Debug for Db {
 }
 
 impl Db {
-    /// A pool of at most `size` connections to `url`; none is opened yet. A request waits at most `wait` for one.
-    pub fn new(url: &str, size: usize, wait: Duration) -> Result<Self> {
+    /// A pool of at most `size` connections to `url`; none is opened yet. A request waits at most `wait` for one, and each
+    /// of its statements runs at most `statement_timeout`.
+    pub fn new(url: &str, size: usize, wait: Duration, statement_timeout: Duration) -> Result<Self> {
         let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new(url);
         let pool = Pool::builder(manager)
             .max_size(size)
@@ -53,7 +55,7 @@ impl Db {
             .runtime(deadpool::Runtime::Tokio1)
             .build()
             .map_err(Error::internal)?;
-        Ok(Db { pool })
+        Ok(Db { pool, statement_timeout })
     }
 
     /// Connections in use, idle, and requests that wait for one.
@@ -135,7 +137,7 @@ impl Db {
     where
         F: AsyncFnOnce(&mut Conn) -> Result<T>,
     {
-        let mut tx = Transaction::begin(self.bare().await?, &op.scope, mode).await?;
+        let mut tx = Transaction::begin(self.bare().await?, &op.scope, mode, self.statement_timeout).await?;
         match work(tx.conn()).await {
             Ok(value) => {
                 tx.end(if mode == Mode::DryRun { "ROLLBACK" } else { "COMMIT" }).await?;
@@ -176,7 +178,9 @@ struct Transaction {
 }
 
 impl Transaction {
-    async fn begin(conn: Object<AsyncPgConnection>, scope: &Scope, mode: Mode) -> Result<Self> {
+    async fn begin(
+        conn: Object<AsyncPgConnection>, scope: &Scope, mode: Mode, statement_timeout: Duration,
+    ) -> Result<Self> {
         let tx = Transaction { conn: Some(conn) };
         let (role, variable, value) = match scope {
             Scope::Tenant(id) => ("sc_tenant", "app.tenant_id", id.clone()),
@@ -190,7 +194,9 @@ impl Transaction {
             Mode::Snapshot => "REPEATABLE READ READ ONLY",
             Mode::Write | Mode::DryRun => "READ COMMITTED READ WRITE",
         };
-        let begin = format!("BEGIN ISOLATION LEVEL {how}; SET LOCAL ROLE {role}");
+        // A snapshot is for proofs over everything, which take the time they take.
+        let timeout = if mode == Mode::Snapshot { 0 } else { statement_timeout.as_millis() };
+        let begin = format!("BEGIN ISOLATION LEVEL {how}; SET LOCAL ROLE {role}; SET LOCAL statement_timeout = {timeout}");
         let shared: &AsyncPgConnection = tx.conn.as_deref().ok_or_else(|| Error::internal("no connection"))?;
         // Both go out in one flight; the server runs them in order.
         let (mut first, mut second) = (shared, shared);

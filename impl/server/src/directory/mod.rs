@@ -22,7 +22,10 @@ use store::{Named, TenantFilter};
 
 /// A page of the tenants that the caller sees, with a text in name, id or company name.
 pub async fn tenant_list(
-    op: &OpContext, app: &Control, page: &PageRequest, q: Option<&str>,
+    op: &OpContext,
+    app: &Control,
+    page: &PageRequest,
+    q: Option<&str>,
 ) -> Result<(Vec<api::TenantResponse>, api::Pagination)> {
     let pattern = q.map(checks::pattern);
     let filter = TenantFilter { pattern: pattern.as_deref(), with_company: true, partner_id: None };
@@ -34,10 +37,15 @@ pub async fn tenant_list(
 ///
 /// Errors: 404 for an unknown partner, or another one than the caller's.
 pub async fn partner_tenant_list(
-    op: &OpContext, app: &Control, partner_id: &str, page: &PageRequest, q: Option<&str>,
+    op: &OpContext,
+    app: &Control,
+    partner_id: &str,
+    page: &PageRequest,
+    q: Option<&str>,
 ) -> Result<(Vec<api::TenantResponse>, api::Pagination)> {
     let pattern = q.map(checks::pattern);
-    let filter = TenantFilter { pattern: pattern.as_deref(), with_company: false, partner_id: Some(partner_id) };
+    let filter =
+        TenantFilter { pattern: pattern.as_deref(), with_company: false, partner_id: Some(partner_id) };
     let found = app.db.read(op, async |conn| {
         store::partner(conn, partner_id).await?.ok_or(Error::NotFound("partner"))?;
         store::tenants(conn, filter, page).await
@@ -47,7 +55,9 @@ pub async fn partner_tenant_list(
 }
 
 fn tenant_page(
-    page: &PageRequest, rows: Vec<TenantRow>, count: i64,
+    page: &PageRequest,
+    rows: Vec<TenantRow>,
+    count: i64,
 ) -> Result<(Vec<api::TenantResponse>, api::Pagination)> {
     let (rows, pagination) = page.finish(rows, count, |row| Named::key(&row.name, &row.tenant_id));
     Ok((rows.into_iter().map(view::tenant).collect::<Result<_>>()?, pagination))
@@ -77,7 +87,8 @@ pub fn changed_fields<T: Serialize>(before: &T, after: &T, except: &[&str]) -> R
         Err(error) => Err(Error::internal(error)),
     };
     let (before, after) = (fields(before)?, fields(after)?);
-    let changed = after.into_iter().filter(|(name, value)| before.get(name) != Some(value)).map(|(name, _)| name);
+    let changed =
+        after.into_iter().filter(|(name, value)| before.get(name) != Some(value)).map(|(name, _)| name);
     Ok(changed.filter(|name| !except.contains(&name.as_str())).collect())
 }
 
@@ -90,6 +101,9 @@ mod tests {
     fn only_real_changes_of_real_fields_are_named() {
         let before = json!({"name": "a", "city": null, "updated_at": 1, "state": "x"});
         let after = json!({"name": "b", "city": null, "updated_at": 2, "state": null});
-        assert_eq!(changed_fields(&before, &after, &["updated_at"]).ok(), Some(vec!["name".into(), "state".into()]));
+        assert_eq!(
+            changed_fields(&before, &after, &["updated_at"]).ok(),
+            Some(vec!["name".into(), "state".into()])
+        );
     }
 }

@@ -26,10 +26,14 @@ const BOOKKEEPING: &[&str] =
 
 /// A page of partners, with a text in name, legal name or id.
 pub async fn list(
-    op: &OpContext, app: &Control, page: &PageRequest, q: Option<&str>,
+    op: &OpContext,
+    app: &Control,
+    page: &PageRequest,
+    q: Option<&str>,
 ) -> Result<(Vec<api::PartnerResponse>, api::Pagination)> {
     let pattern = q.map(checks::pattern);
-    let (rows, count) = app.db.read(op, async |conn| store::partners(conn, pattern.as_deref(), page).await).await?;
+    let (rows, count) =
+        app.db.read(op, async |conn| store::partners(conn, pattern.as_deref(), page).await).await?;
     let (rows, pagination) = page.finish(rows, count, |row| Named::key(&row.name, &row.partner_id));
     Ok((rows.into_iter().map(view::partner).collect(), pagination))
 }
@@ -45,7 +49,11 @@ pub async fn get(op: &OpContext, app: &Control, partner_id: &str) -> Result<api:
 /// Takes up a partner before the identity provider tells of it.
 ///
 /// Errors: 400 for a field that is not as it must be; 409 when it is known.
-pub async fn create(op: &OpContext, app: &Control, body: &api::PartnerCreateRequest) -> Result<api::PartnerResponse> {
+pub async fn create(
+    op: &OpContext,
+    app: &Control,
+    body: &api::PartnerCreateRequest,
+) -> Result<api::PartnerResponse> {
     let (partner_id, given) = configuration(body.clone());
     app.db
         .once(op, "admin_partner_create", async |conn| {
@@ -68,7 +76,10 @@ pub async fn create(op: &OpContext, app: &Control, body: &api::PartnerCreateRequ
 /// Errors: 400 for a field that is not as it must be, and for an empty body; 403 when a partner changes its home tenant;
 /// 404 for an unknown partner, or another one than the caller's.
 pub async fn update(
-    op: &OpContext, app: &Control, partner_id: &str, body: &api::PartnerUpdateRequest,
+    op: &OpContext,
+    app: &Control,
+    partner_id: &str,
+    body: &api::PartnerUpdateRequest,
 ) -> Result<api::PartnerResponse> {
     let given = serde_json::to_value(body).map_err(Error::internal)?;
     if given.as_object().is_none_or(serde_json::Map::is_empty) {
@@ -216,8 +227,10 @@ fn changed(config: &Config, before: &PartnerRow, body: &api::PartnerUpdateReques
 
 /// Brings the fields to their plain form and notes what is wrong with them, alone and together.
 fn check(checks: &mut Checks, config: &Config, row: &mut PartnerRow) {
-    row.seller_country_code = row.seller_country_code.take().map(|code| checks.country("seller_country_code", &code));
-    row.seller_vat_number = row.seller_vat_number.take().map(|text| checks.vat_number("seller_vat_number", &text));
+    row.seller_country_code =
+        row.seller_country_code.take().map(|code| checks.country("seller_country_code", &code));
+    row.seller_vat_number =
+        row.seller_vat_number.take().map(|text| checks.vat_number("seller_vat_number", &text));
     row.seller_iban = row.seller_iban.take().map(|text| checks.iban("seller_iban", &text));
     let bic = row.seller_bic.as_deref().is_none_or(ids::is_bic);
     checks.require(bic, "seller_bic", "is not a BIC: its form or its country is wrong");
@@ -243,7 +256,8 @@ async fn home_tenant_check(conn: &mut Conn, row: &PartnerRow) -> Result<()> {
 }
 
 fn home_tenant_refused() -> Error {
-    let details = vec![Field { field: "home_tenant_id".into(), message: "only the platform may change it".into() }];
+    let details =
+        vec![Field { field: "home_tenant_id".into(), message: "only the platform may change it".into() }];
     Error::Forbidden { message: "home_tenant_id cannot be changed by the partner".into(), details }
 }
 

@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
 /// A partner: who sells, and how it appears on documents.
-#[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable, QueryableByName, Insertable, AsChangeset, Serialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, Queryable, Selectable, QueryableByName, Insertable, AsChangeset, Serialize,
+)]
 #[diesel(table_name = partners, primary_key(partner_id), treat_none_as_null = true, check_for_backend(Pg))]
 #[expect(missing_docs, reason = "the columns are described where the table is made")]
 pub struct PartnerRow {
@@ -148,7 +150,9 @@ macro_rules! partners_found {
 
 /// A page of partners by name, then id, and how many there are.
 pub async fn partners(
-    conn: &mut Conn, pattern: Option<&str>, page: &PageRequest,
+    conn: &mut Conn,
+    pattern: Option<&str>,
+    page: &PageRequest,
 ) -> Result<(Vec<PartnerRow>, i64)> {
     let (name, id) = after(page)?;
     let rows = diesel::sql_query(partners_found!(
@@ -162,10 +166,11 @@ pub async fn partners(
     .bind::<BigInt, _>(page.offset())
     .load(conn)
     .await?;
-    let count: Count = diesel::sql_query(partners_found!("SELECT count(*) AS n FROM (SELECT 1", "LIMIT 10001) AS found"))
-        .bind::<Nullable<Text>, _>(pattern)
-        .get_result(conn)
-        .await?;
+    let count: Count =
+        diesel::sql_query(partners_found!("SELECT count(*) AS n FROM (SELECT 1", "LIMIT 10001) AS found"))
+            .bind::<Nullable<Text>, _>(pattern)
+            .get_result(conn)
+            .await?;
     Ok((rows, count.n))
 }
 
@@ -211,7 +216,9 @@ pub struct TenantFilter<'a> {
 
 /// A page of tenants by name, then id, and how many there are.
 pub async fn tenants(
-    conn: &mut Conn, filter: TenantFilter<'_>, page: &PageRequest,
+    conn: &mut Conn,
+    filter: TenantFilter<'_>,
+    page: &PageRequest,
 ) -> Result<(Vec<TenantRow>, i64)> {
     use diesel::sql_types::Bool;
     let (name, id) = after(page)?;
@@ -228,19 +235,21 @@ pub async fn tenants(
     .bind::<BigInt, _>(page.offset())
     .load(conn)
     .await?;
-    let count: Count = diesel::sql_query(tenants_found!("SELECT count(*) AS n FROM (SELECT 1", "LIMIT 10001) AS found"))
-        .bind::<Nullable<Text>, _>(filter.pattern)
-        .bind::<Nullable<Text>, _>(filter.partner_id)
-        .bind::<Bool, _>(filter.with_company)
-        .get_result(conn)
-        .await?;
+    let count: Count =
+        diesel::sql_query(tenants_found!("SELECT count(*) AS n FROM (SELECT 1", "LIMIT 10001) AS found"))
+            .bind::<Nullable<Text>, _>(filter.pattern)
+            .bind::<Nullable<Text>, _>(filter.partner_id)
+            .bind::<Bool, _>(filter.with_company)
+            .get_result(conn)
+            .await?;
     Ok((rows, count.n))
 }
 
 /// The newest subscriptions of a tenant that the caller sees, in any state, newest first.
 pub async fn subscriptions_newest(conn: &mut Conn, tenant_id: &str) -> Result<Vec<SubscriptionRow>> {
     let rows = subscriptions::table.filter(subscriptions::tenant_id.eq(tenant_id));
-    let rows = rows.order(subscriptions::subscription_id.desc()).limit(200).select(SubscriptionRow::as_select());
+    let rows =
+        rows.order(subscriptions::subscription_id.desc()).limit(200).select(SubscriptionRow::as_select());
     Ok(rows.load(conn).await?)
 }
 

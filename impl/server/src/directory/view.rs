@@ -60,7 +60,10 @@ pub fn tenant(row: TenantRow) -> Result<api::TenantResponse> {
 
 /// A tenant with its billing state.
 pub fn tenant_detail(
-    row: TenantRow, profile: Option<ProfileRow>, subscriptions: Vec<api::SubscriptionResponse>, balances: Vec<BalanceRow>,
+    row: TenantRow,
+    profile: Option<ProfileRow>,
+    subscriptions: Vec<api::SubscriptionResponse>,
+    balances: Vec<BalanceRow>,
 ) -> Result<api::TenantDetailResponse> {
     Ok(api::TenantDetailResponse {
         preferred_language: stored_optional(row.preferred_language.as_deref())?,
@@ -101,7 +104,9 @@ pub fn linked(row: &PartnerRow, now: DateTime<Utc>) -> Option<api::EventPartnerB
 
 /// That a partner's seller configuration changed. Nothing while its name or its country is missing.
 pub fn updated(
-    row: &PartnerRow, now: DateTime<Utc>, changed_fields: Vec<String>,
+    row: &PartnerRow,
+    now: DateTime<Utc>,
+    changed_fields: Vec<String>,
 ) -> Option<api::EventPartnerBillingUpdated> {
     Some(api::EventPartnerBillingUpdated {
         partner_id: row.partner_id.clone(),

@@ -67,7 +67,8 @@ impl ScaiKey {
     /// Exchanges what `form` holds (a grant type and its fields) for tokens.
     pub async fn exchange(&self, form: &[(&str, &str)]) -> Result<Tokens> {
         let client_id = self.client_id.as_deref();
-        let client_id = client_id.ok_or_else(|| Error::Unavailable("sign-in is not set up on this server".into()))?;
+        let client_id =
+            client_id.ok_or_else(|| Error::Unavailable("sign-in is not set up on this server".into()))?;
         let mut form = form.to_vec();
         let mut request = self.client.post(&self.token_url).header("accept", "application/json");
         match &self.client_secret {
@@ -81,7 +82,10 @@ impl ScaiKey {
         if status == StatusCode::OK {
             return serde_json::from_slice(&body).map_err(|_| outage());
         }
-        if !status.is_client_error() || status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::REQUEST_TIMEOUT {
+        if !status.is_client_error()
+            || status == StatusCode::TOO_MANY_REQUESTS
+            || status == StatusCode::REQUEST_TIMEOUT
+        {
             return Err(outage());
         }
         Err(refusal(status, &body).unwrap_or_else(outage))
@@ -97,14 +101,19 @@ fn refusal(status: StatusCode, body: &[u8]) -> Option<Error> {
         None => code.clone(),
     };
     let text: String = text.chars().filter(|c| !c.is_control()).take(MESSAGE_CHARS_MAX).collect();
-    let client_refused = status == StatusCode::UNAUTHORIZED || matches!(code.as_str(), "invalid_client" | "unauthorized_client");
+    let client_refused = status == StatusCode::UNAUTHORIZED
+        || matches!(code.as_str(), "invalid_client" | "unauthorized_client");
     Some(if client_refused { Error::Unauthorized(text) } else { Error::bad(text) })
 }
 
 #[async_trait]
 impl KeySource for ScaiKey {
     async fn fetch(&self) -> Result<Vec<u8>, String> {
-        let request = self.client.get(&self.jwks_url).timeout(Duration::from_secs(5)).header("accept", "application/json");
+        let request = self
+            .client
+            .get(&self.jwks_url)
+            .timeout(Duration::from_secs(5))
+            .header("accept", "application/json");
         let response = request.send().await.map_err(|e| http::without_url(&e))?;
         if response.status() != StatusCode::OK {
             return Err(format!("the issuer answered {}", response.status()));
@@ -119,14 +128,22 @@ mod tests {
 
     #[test]
     fn refusals_are_passed_on_in_bounded_words() {
-        let refused = |status: u16, body: &str| refusal(StatusCode::from_u16(status).expect("a status"), body.as_bytes());
+        let refused = |status: u16, body: &str| {
+            refusal(StatusCode::from_u16(status).expect("a status"), body.as_bytes())
+        };
         let grant = refused(400, r#"{"error":"invalid_grant","error_description":"code\u0000 expired"}"#);
-        assert!(matches!(grant, Some(Error::BadRequest { message, .. }) if message == "invalid_grant: code expired"));
-        for (status, body) in [(401, r#"{"error":"invalid_client"}"#), (400, r#"{"error":"unauthorized_client"}"#)] {
+        assert!(
+            matches!(grant, Some(Error::BadRequest { message, .. }) if message == "invalid_grant: code expired")
+        );
+        for (status, body) in
+            [(401, r#"{"error":"invalid_client"}"#), (400, r#"{"error":"unauthorized_client"}"#)]
+        {
             assert!(matches!(refused(status, body), Some(Error::Unauthorized(_))), "{body}");
         }
         let long = format!(r#"{{"error":"{}"}}"#, "x".repeat(5000));
-        assert!(matches!(refused(400, &long), Some(Error::BadRequest { message, .. }) if message.len() == MESSAGE_CHARS_MAX));
+        assert!(
+            matches!(refused(400, &long), Some(Error::BadRequest { message, .. }) if message.len() == MESSAGE_CHARS_MAX)
+        );
         for body in ["", "<html>", "{}", r#"{"error":""}"#, r#"{"error":{}}"#] {
             assert!(refused(404, body).is_none(), "{body}");
         }

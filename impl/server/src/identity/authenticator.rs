@@ -53,7 +53,16 @@ pub struct About {
 impl Caller {
     fn service(subject: String, service: Option<Service>, held: Held, roles: Vec<&'static str>) -> Caller {
         let about = About::default();
-        Caller { subject, level: CallerLevel::Service, tenant_id: None, partner_id: None, service, roles, held, about }
+        Caller {
+            subject,
+            level: CallerLevel::Service,
+            tenant_id: None,
+            partner_id: None,
+            service,
+            roles,
+            held,
+            about,
+        }
     }
 }
 
@@ -89,7 +98,11 @@ fn forbidden(message: impl Into<String>) -> Error {
 impl Identity {
     /// Proves tokens by `keys` and looks callers up in `directory`.
     pub fn new(
-        keys: Keys, expect: Expect, operator_partner_id: Option<String>, directory: Arc<dyn Directory>, log: slog::Logger,
+        keys: Keys,
+        expect: Expect,
+        operator_partner_id: Option<String>,
+        directory: Arc<dyn Directory>,
+        log: slog::Logger,
     ) -> Identity {
         let (known, services, stored_keys) = (Fresh::new(MAX_AGE), Fresh::new(MAX_AGE), Fresh::new(MAX_AGE));
         Identity { keys, expect, operator_partner_id, directory, known, services, stored_keys, log }
@@ -124,7 +137,8 @@ impl Identity {
             (Some(_), Some(_)) => Err(unauthorized("show a token or a key, not both")),
             (None, Some(key)) => self.by_key(key).await,
             (Some(header), None) => {
-                let token = bearer(header).ok_or_else(|| unauthorized("the Authorization header must be `Bearer <token>`"))?;
+                let token = bearer(header)
+                    .ok_or_else(|| unauthorized("the Authorization header must be `Bearer <token>`"))?;
                 self.by_token(token).await
             }
         }
@@ -133,10 +147,11 @@ impl Identity {
     async fn by_token(&self, token: &str) -> Result<Caller, Error> {
         #[expect(clippy::disallowed_methods, reason = "an issuer's times are those of the machine's clock")]
         let now = SystemTime::now();
-        let claims = jwt::verify(token, &self.keys, &self.expect, now).await.map_err(|refusal| match refusal {
-            Refusal::Invalid(why) => unauthorized(why),
-            Refusal::Unavailable => Error::Unavailable("the issuer of the tokens does not answer".into()),
-        })?;
+        let claims =
+            jwt::verify(token, &self.keys, &self.expect, now).await.map_err(|refusal| match refusal {
+                Refusal::Invalid(why) => unauthorized(why),
+                Refusal::Unavailable => Error::Unavailable("the issuer of the tokens does not answer".into()),
+            })?;
         if claims.is_service { self.service_account(claims).await } else { self.user(claims).await }
     }
 
@@ -170,7 +185,10 @@ impl Identity {
     }
 
     async fn user(&self, claims: Claims) -> Result<Caller, Error> {
-        for id in [Some(&claims.subject), claims.tenant_id.as_ref(), claims.partner_id.as_ref()].into_iter().flatten() {
+        for id in [Some(&claims.subject), claims.tenant_id.as_ref(), claims.partner_id.as_ref()]
+            .into_iter()
+            .flatten()
+        {
             if !is_external_id(id) {
                 return Err(unauthorized("the token names an id that cannot be one"));
             }
@@ -183,7 +201,8 @@ impl Identity {
             known = self.load(&claims, Some(&tenant_id), claims.partner_id.as_deref()).await?;
         }
         let partner_id = claims.partner_id.clone().or_else(|| known.tenant_partner_id.clone());
-        let partner_id = partner_id.ok_or_else(|| forbidden("the tenant is not known yet, and the token names no partner"))?;
+        let partner_id = partner_id
+            .ok_or_else(|| forbidden("the tenant is not known yet, and the token names no partner"))?;
         if claims.partner_id.is_none() {
             known = self.load(&claims, Some(&tenant_id), Some(&partner_id)).await?;
         }
@@ -206,12 +225,16 @@ impl Identity {
 
     /// Level and permissions. What the token claims counts only when it was issued after the last change of the user.
     fn with_rights(&self, claims: &Claims, known: &Known, tenant_id: String, partner_id: String) -> Caller {
-        let outdated = known.claims_valid_from.is_some_and(|from| claims.issued_at.is_none_or(|at| at < from.timestamp()));
+        let outdated = known
+            .claims_valid_from
+            .is_some_and(|from| claims.issued_at.is_none_or(|at| at < from.timestamp()));
         let (claimed_roles, claimed): (&[String], &[String]) =
             if outdated { (&[], &[]) } else { (&claims.roles, &claims.permissions) };
-        let all = claimed_roles.iter().chain(&known.local_roles).chain(&known.group_roles).map(String::as_str);
+        let all =
+            claimed_roles.iter().chain(&known.local_roles).chain(&known.group_roles).map(String::as_str);
         let roles = known_roles(all);
-        let level = roles::level_of_user(roles.iter().copied(), &partner_id, self.operator_partner_id.as_deref());
+        let level =
+            roles::level_of_user(roles.iter().copied(), &partner_id, self.operator_partner_id.as_deref());
         let held = Held::new(roles.iter().copied(), claimed.iter().map(String::as_str));
         let about = About {
             email: known.email.clone().or_else(|| claims.email.clone()),
@@ -220,12 +243,27 @@ impl Identity {
             partner_name: known.partner_name.clone(),
         };
         let (tenant_id, partner_id) = (Some(tenant_id), Some(partner_id));
-        Caller { subject: claims.subject.clone(), level, tenant_id, partner_id, service: None, roles, held, about }
+        Caller {
+            subject: claims.subject.clone(),
+            level,
+            tenant_id,
+            partner_id,
+            service: None,
+            roles,
+            held,
+            about,
+        }
     }
 
-    async fn load(&self, claims: &Claims, tenant_id: Option<&str>, partner_id: Option<&str>) -> Result<Arc<Known>, Error> {
+    async fn load(
+        &self,
+        claims: &Claims,
+        tenant_id: Option<&str>,
+        partner_id: Option<&str>,
+    ) -> Result<Arc<Known>, Error> {
         let key = key_of(claims, tenant_id, partner_id);
-        let load = async || self.directory.principal(&claims.subject, tenant_id, partner_id).await.map(Arc::new);
+        let load =
+            async || self.directory.principal(&claims.subject, tenant_id, partner_id).await.map(Arc::new);
         self.known.get(key, load).await
     }
 
@@ -279,14 +317,18 @@ impl Gate {
     }
 
     fn is_public(&self, operation: &Operation) -> bool {
-        operation.level == Level::Public || (operation.public_when == Some("catalog.public") && self.public_catalog)
+        operation.level == Level::Public
+            || (operation.public_when == Some("catalog.public") && self.public_catalog)
     }
 }
 
 #[async_trait]
 impl Authenticator for Gate {
     async fn authorize(
-        &self, headers: &HeaderMap, request_id: &str, operation: &'static Operation,
+        &self,
+        headers: &HeaderMap,
+        request_id: &str,
+        operation: &'static Operation,
     ) -> Result<Principal, ApiError> {
         let shown = credentials(headers)?;
         if self.is_public(operation) && shown.authorization.is_none() && shown.service_key.is_none() {
@@ -309,7 +351,9 @@ fn credentials(headers: &HeaderMap) -> Result<Credentials<'_>, ApiError> {
         let mut values = headers.get_all(name).iter();
         match (values.next(), values.next()) {
             (None, _) => Ok(None),
-            (Some(value), None) => value.to_str().map(Some).map_err(|_| ApiError::unauthorized("the credentials are not text")),
+            (Some(value), None) => {
+                value.to_str().map(Some).map_err(|_| ApiError::unauthorized("the credentials are not text"))
+            }
             (Some(_), Some(_)) => Err(ApiError::unauthorized("show your credentials once")),
         }
     };
@@ -319,7 +363,11 @@ fn credentials(headers: &HeaderMap) -> Result<Credentials<'_>, ApiError> {
 /// Whether a caller may run an operation, and if not, why.
 pub fn may(caller: &Caller, operation: &Operation) -> Result<(), String> {
     let access = if operation.method == "GET" { roles::Access::Read } else { roles::Access::Write };
-    roles::authorise(caller.level, &caller.held, Needs { level: operation.level, permission: operation.permission, access })?;
+    roles::authorise(
+        caller.level,
+        &caller.held,
+        Needs { level: operation.level, permission: operation.permission, access },
+    )?;
     // The registry itself says (409) what a suspended service may not do there.
     let suspended = caller.service.as_ref().is_some_and(|s| !s.may_act());
     if suspended && operation.level == Level::Service && operation.group != "registry" {
@@ -393,12 +441,25 @@ mod tests {
     }
     #[async_trait]
     impl Directory for Memory {
-        async fn principal(&self, user: &str, tenant: Option<&str>, partner: Option<&str>) -> crate::error::Result<Known> {
+        async fn principal(
+            &self,
+            user: &str,
+            tenant: Option<&str>,
+            partner: Option<&str>,
+        ) -> crate::error::Result<Known> {
             self.asked.fetch_add(1, Ordering::SeqCst);
-            let absent = Known { user_is_active: true, tenant_is_active: true, partner_is_active: true, ..Known::default() };
+            let absent = Known {
+                user_is_active: true,
+                tenant_is_active: true,
+                partner_is_active: true,
+                ..Known::default()
+            };
             let mut known = self.users.lock().expect("lock").get(user).cloned().unwrap_or(absent);
-            if let Some((partner_id, active)) = tenant.and_then(|t| self.tenants.lock().expect("lock").get(t).cloned()) {
-                (known.tenant_known, known.tenant_partner_id, known.tenant_is_active) = (true, Some(partner_id), active);
+            if let Some((partner_id, active)) =
+                tenant.and_then(|t| self.tenants.lock().expect("lock").get(t).cloned())
+            {
+                (known.tenant_known, known.tenant_partner_id, known.tenant_is_active) =
+                    (true, Some(partner_id), active);
             }
             if let Some(active) = partner.and_then(|p| self.partners.lock().expect("lock").get(p).copied()) {
                 (known.partner_known, known.partner_is_active) = (true, active);
@@ -415,7 +476,11 @@ mod tests {
         async fn mirror(&self, unknown: &Unknown) -> crate::error::Result<()> {
             self.mirrored.fetch_add(1, Ordering::SeqCst);
             self.partners.lock().expect("lock").entry(unknown.partner_id.clone()).or_insert(true);
-            self.tenants.lock().expect("lock").entry(unknown.tenant_id.clone()).or_insert((unknown.partner_id.clone(), true));
+            self.tenants
+                .lock()
+                .expect("lock")
+                .entry(unknown.tenant_id.clone())
+                .or_insert((unknown.partner_id.clone(), true));
             self.add_user(&unknown.user_id, &unknown.tenant_id, |_| ());
             Ok(())
         }
@@ -452,8 +517,16 @@ mod tests {
     }
     fn bench() -> Bench {
         let issuer = DevIssuer::generate("https://id.test");
-        let keys = Keys::new(Arc::new(Fixed::new(issuer.jwks())), Duration::from_secs(3600), Duration::from_secs(30));
-        let expect = Expect { issuer: "https://id.test".into(), audience: vec![AUDIENCE.into()], leeway: Duration::from_secs(60) };
+        let keys = Keys::new(
+            Arc::new(Fixed::new(issuer.jwks())),
+            Duration::from_secs(3600),
+            Duration::from_secs(30),
+        );
+        let expect = Expect {
+            issuer: "https://id.test".into(),
+            audience: vec![AUDIENCE.into()],
+            leeway: Duration::from_secs(60),
+        };
         let memory = Arc::new(Memory::default());
         memory.home();
         let log = slog::Logger::root(slog::Discard, slog::o!());
@@ -497,7 +570,11 @@ mod tests {
         for _ in 0..20 {
             bench.call(&mint).await.expect("accepted");
         }
-        assert_eq!(bench.memory.asked.load(Ordering::SeqCst), asked, "within a second the database is not asked again");
+        assert_eq!(
+            bench.memory.asked.load(Ordering::SeqCst),
+            asked,
+            "within a second the database is not asked again"
+        );
     }
 
     #[tokio::test]
@@ -516,9 +593,14 @@ mod tests {
     async fn a_token_may_leave_out_what_is_known() {
         let bench = bench();
         bench.memory.add_user("usr_1", "tnt_1", |_| ());
-        for mint in [user("usr_1", "", "", &[]), user("usr_1", "tnt_1", "", &[]), user("usr_1", "", "prt_1", &[])] {
+        for mint in
+            [user("usr_1", "", "", &[]), user("usr_1", "tnt_1", "", &[]), user("usr_1", "", "prt_1", &[])]
+        {
             let caller = bench.call(&mint).await.expect("accepted");
-            assert_eq!((caller.tenant_id.as_deref(), caller.partner_id.as_deref()), (Some("tnt_1"), Some("prt_1")));
+            assert_eq!(
+                (caller.tenant_id.as_deref(), caller.partner_id.as_deref()),
+                (Some("tnt_1"), Some("prt_1"))
+            );
         }
         assert_eq!(refused(bench.call(&user("usr_new", "", "", &[])).await), "401");
         assert_eq!(refused(bench.call(&user("usr_new", "tnt_new", "", &[])).await), "403");
@@ -530,10 +612,23 @@ mod tests {
         for what in ["user", "tenant", "partner"] {
             let bench = bench();
             bench.memory.add_user("usr_1", "tnt_1", |u| u.user_is_active = what != "user");
-            bench.memory.tenants.lock().expect("lock").insert("tnt_1".into(), ("prt_1".into(), what != "tenant"));
+            bench
+                .memory
+                .tenants
+                .lock()
+                .expect("lock")
+                .insert("tnt_1".into(), ("prt_1".into(), what != "tenant"));
             bench.memory.partners.lock().expect("lock").insert("prt_1".into(), what != "partner");
-            assert_eq!(refused(bench.call(&user("usr_1", "tnt_1", "prt_1", &["super_admin"])).await), "401", "{what}");
-            assert_eq!(refused(bench.call(&user("usr_1", "tnt_1", "", &[])).await), "401", "{what}, left out of the token");
+            assert_eq!(
+                refused(bench.call(&user("usr_1", "tnt_1", "prt_1", &["super_admin"])).await),
+                "401",
+                "{what}"
+            );
+            assert_eq!(
+                refused(bench.call(&user("usr_1", "tnt_1", "", &[])).await),
+                "401",
+                "{what}, left out of the token"
+            );
         }
     }
 
@@ -545,7 +640,8 @@ mod tests {
             u.claims_valid_from = Some(Utc::now() + TimeDelta::hours(1));
             u.local_roles = vec!["tenant_member".into()];
         });
-        let caller = bench.call(&user("usr_1", "tnt_1", "prt_1", &["partner_admin"])).await.expect("accepted");
+        let caller =
+            bench.call(&user("usr_1", "tnt_1", "prt_1", &["partner_admin"])).await.expect("accepted");
         assert_eq!(caller.roles, ["tenant_member"], "what is granted here stays");
         assert_eq!(caller.level, CallerLevel::Tenant);
         assert_eq!(caller.held.names(), ["services:read", "subscriptions:read"]);
@@ -558,22 +654,30 @@ mod tests {
             u.local_roles = vec!["support".into()];
             u.group_roles = vec!["billing_admin".into(), "support".into()];
         });
-        let caller = bench.call(&user("usr_1", "tnt_op", "prt_op", &["tenant_admin"])).await.expect("accepted");
+        let caller =
+            bench.call(&user("usr_1", "tnt_op", "prt_op", &["tenant_admin"])).await.expect("accepted");
         assert_eq!(caller.roles, ["billing_admin", "support", "tenant_admin"]);
         assert_eq!(caller.level, CallerLevel::Platform);
         // The same roles at another partner make nobody staff of the platform.
         bench.memory.add_user("usr_2", "tnt_1", |u| u.local_roles = vec!["super_admin".into()]);
-        let caller = bench.call(&user("usr_2", "tnt_1", "prt_1", &["platform_admin"])).await.expect("accepted");
+        let caller =
+            bench.call(&user("usr_2", "tnt_1", "prt_1", &["platform_admin"])).await.expect("accepted");
         assert_eq!(caller.level, CallerLevel::Tenant);
     }
 
     #[tokio::test]
     async fn a_service_account_is_a_service_whatever_it_claims() {
         let bench = bench();
-        let mint = Mint { client_id: Some("client-1".into()), ..user("client-1", "tnt_op", "prt_op", &["super_admin"]) };
+        let mint = Mint {
+            client_id: Some("client-1".into()),
+            ..user("client-1", "tnt_op", "prt_op", &["super_admin"])
+        };
         let caller = bench.call(&mint).await.expect("accepted");
         assert_eq!(caller.level, CallerLevel::Service);
-        assert!(caller.service.is_none() && caller.tenant_id.is_none(), "it has registered nothing, and has no tenant");
+        assert!(
+            caller.service.is_none() && caller.tenant_id.is_none(),
+            "it has registered nothing, and has no tenant"
+        );
         assert_eq!(bench.memory.mirrored.load(Ordering::SeqCst), 0);
     }
 
@@ -602,7 +706,8 @@ mod tests {
         ] {
             *bench.memory.service.lock().expect("lock") = Some(stored(status, expires_at));
             bench.identity.forget();
-            let got = bench.identity.caller(Credentials { authorization: None, service_key: Some(shown) }).await;
+            let got =
+                bench.identity.caller(Credentials { authorization: None, service_key: Some(shown) }).await;
             assert_eq!(refused(got), expected, "{status} {expires_at:?}");
         }
         *bench.memory.service.lock().expect("lock") = None;
@@ -624,11 +729,15 @@ mod tests {
             ("Bearer ".to_owned(), "401"),
             (format!("Bearer {token} x"), "401"),
         ] {
-            let got = bench.identity.caller(Credentials { authorization: Some(&header), service_key: None }).await;
+            let got =
+                bench.identity.caller(Credentials { authorization: Some(&header), service_key: None }).await;
             assert_eq!(refused(got), expected, "{header}");
         }
         let both = format!("Bearer {token}");
-        let got = bench.identity.caller(Credentials { authorization: Some(&both), service_key: Some("sck_x") }).await;
+        let got = bench
+            .identity
+            .caller(Credentials { authorization: Some(&both), service_key: Some("sck_x") })
+            .await;
         assert_eq!(refused(got), "401");
         assert_eq!(refused(bench.identity.caller(Credentials::default()).await), "401");
     }
@@ -651,16 +760,34 @@ mod tests {
             let open = operation.level == Level::Public;
             assert_eq!(allowed(CallerLevel::Public, &everything), open, "{}: nobody", operation.id);
             let platform = !matches!(operation.level, Level::Service);
-            assert_eq!(allowed(CallerLevel::Platform, &everything), platform, "{}: super_admin", operation.id);
+            assert_eq!(
+                allowed(CallerLevel::Platform, &everything),
+                platform,
+                "{}: super_admin",
+                operation.id
+            );
             let service = matches!(operation.level, Level::Public | Level::TenantOrService | Level::Service);
             assert_eq!(allowed(CallerLevel::Service, &everything), service, "{}: a service", operation.id);
             let free = matches!(operation.permission, "any" | "none");
-            assert_eq!(allowed(CallerLevel::Platform, &[]), platform && free, "{}: without a role", operation.id);
+            assert_eq!(
+                allowed(CallerLevel::Platform, &[]),
+                platform && free,
+                "{}: without a role",
+                operation.id
+            );
             if matches!(operation.level, Level::Partner | Level::Platform) {
-                assert!(!allowed(CallerLevel::Tenant, &everything), "{}: a tenant with every permission", operation.id);
+                assert!(
+                    !allowed(CallerLevel::Tenant, &everything),
+                    "{}: a tenant with every permission",
+                    operation.id
+                );
             }
             if operation.level == Level::Platform {
-                assert!(!allowed(CallerLevel::Partner, &everything), "{}: a partner with every permission", operation.id);
+                assert!(
+                    !allowed(CallerLevel::Partner, &everything),
+                    "{}: a partner with every permission",
+                    operation.id
+                );
             }
         }
     }

@@ -27,7 +27,10 @@ pub struct DevIssuer {
 
 impl std::fmt::Debug for DevIssuer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DevIssuer").field("issuer", &self.issuer).field("key_id", &self.key_id).finish_non_exhaustive()
+        f.debug_struct("DevIssuer")
+            .field("issuer", &self.issuer)
+            .field("key_id", &self.key_id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -63,7 +66,8 @@ impl DevIssuer {
     pub fn open(file: &Path, issuer: &str) -> io::Result<DevIssuer> {
         use std::io::Write;
         use std::os::unix::fs::OpenOptionsExt;
-        let wrong = || io::Error::new(io::ErrorKind::InvalidData, format!("{} does not hold a key", file.display()));
+        let wrong =
+            || io::Error::new(io::ErrorKind::InvalidData, format!("{} does not hold a key", file.display()));
         match std::fs::read_to_string(file) {
             Ok(text) => {
                 let der = STANDARD.decode(text.trim()).map_err(|_| wrong())?;
@@ -97,7 +101,8 @@ impl DevIssuer {
     /// The key set, as it is published.
     pub fn jwks(&self) -> Vec<u8> {
         let x = URL_SAFE_NO_PAD.encode(self.pair.public_key().as_ref());
-        let key = json!({"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": self.key_id, "x": x});
+        let key =
+            json!({"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": self.key_id, "x": x});
         json!({"keys": [key]}).to_string().into_bytes()
     }
 

@@ -71,7 +71,8 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     async fn count(cache: &Fresh<&'static str, u32>, loads: &AtomicU32) -> u32 {
-        let loaded: Result<u32, ()> = cache.get("key", async || Ok(loads.fetch_add(1, Ordering::SeqCst) + 1)).await;
+        let loaded: Result<u32, ()> =
+            cache.get("key", async || Ok(loads.fetch_add(1, Ordering::SeqCst) + 1)).await;
         loaded.expect("loads")
     }
 

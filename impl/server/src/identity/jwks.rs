@@ -179,7 +179,9 @@ fn usable(jwk: &Jwk) -> Option<Key> {
             }
             (Algorithm::RS256, KeyAlgorithm::RS256)
         }
-        AlgorithmParameters::EllipticCurve(ec) if ec.curve == EllipticCurve::P256 => (Algorithm::ES256, KeyAlgorithm::ES256),
+        AlgorithmParameters::EllipticCurve(ec) if ec.curve == EllipticCurve::P256 => {
+            (Algorithm::ES256, KeyAlgorithm::ES256)
+        }
         AlgorithmParameters::OctetKeyPair(okp) if okp.curve == EllipticCurve::Ed25519 => {
             (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
         }
@@ -233,7 +235,10 @@ pub(crate) mod tests {
         let der: PublicKeyX509Der<'_> = pair.public_key().as_der().expect("der");
         let public = pair.public_key();
         let b64 = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
-        let (n, e) = (public.modulus().big_endian_without_leading_zero(), public.exponent().big_endian_without_leading_zero());
+        let (n, e) = (
+            public.modulus().big_endian_without_leading_zero(),
+            public.exponent().big_endian_without_leading_zero(),
+        );
         let jwks = serde_json::json!({"keys": [{"kty": "RSA", "kid": "rsa", "n": b64(n), "e": b64(e), "use": "sig"}]});
         (der.as_ref().to_vec(), jwks.to_string().into_bytes())
     }
@@ -272,7 +277,10 @@ pub(crate) mod tests {
         keys.key(old.key_id()).await.expect("known");
         source.say(Ok(new.jwks()));
         keys.key(new.key_id()).await.expect("fetched again");
-        assert!(matches!(keys.key(old.key_id()).await, Err(KeyError::Unknown)), "a key that the issuer took back is gone");
+        assert!(
+            matches!(keys.key(old.key_id()).await, Err(KeyError::Unknown)),
+            "a key that the issuer took back is gone"
+        );
     }
 
     #[tokio::test]

@@ -132,7 +132,9 @@ pub async fn verify(token: &str, keys: &Keys, expect: &Expect, now: SystemTime) 
     how.required_spec_claims.clear();
     (how.validate_exp, how.validate_nbf, how.validate_aud) = (false, false, false);
     let raw = jsonwebtoken::decode::<Raw>(token, &key.decoding, &how).map_err(|e| match e.kind() {
-        jsonwebtoken::errors::ErrorKind::Json(_) => Refusal::Invalid("the token's claims have the wrong form"),
+        jsonwebtoken::errors::ErrorKind::Json(_) => {
+            Refusal::Invalid("the token's claims have the wrong form")
+        }
         _ => Refusal::Invalid("the token's signature is wrong"),
     })?;
     check(raw.claims, expect, now)
@@ -149,7 +151,9 @@ fn read_header(token: &str) -> Result<Header, Refusal> {
         return Err(Refusal::Invalid("the token is too long"));
     }
     let mut parts = token.split('.');
-    let (Some(first), Some(_), Some(signature), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+    let (Some(first), Some(_), Some(signature), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
         return Err(FORM);
     };
     let header = URL_SAFE_NO_PAD.decode(first).map_err(|_| FORM)?;
@@ -173,7 +177,8 @@ fn read_header(token: &str) -> Result<Header, Refusal> {
             return Err(Refusal::Invalid("that is another kind of token"));
         }
     }
-    let key_id = header.get("kid").and_then(Value::as_str).filter(|id| !id.is_empty() && id.len() <= KEY_ID_MAX);
+    let key_id =
+        header.get("kid").and_then(Value::as_str).filter(|id| !id.is_empty() && id.len() <= KEY_ID_MAX);
     let key_id = key_id.ok_or(Refusal::Invalid("the token does not name its key"))?.to_owned();
     Ok(Header { algorithm, key_id })
 }
@@ -227,7 +232,9 @@ fn check(raw: Raw, expect: &Expect, now: SystemTime) -> Result<Claims, Refusal> 
 /// The issuer itself, or its address for the tenant that the token names: ScaiKey signs both with the same keys.
 fn is_issuer(said: &str, expected: &str, tenant_id: Option<&str>) -> bool {
     said == expected
-        || tenant_id.is_some_and(|t| said.strip_prefix(expected).and_then(|rest| rest.strip_prefix("/tenants/")) == Some(t))
+        || tenant_id.is_some_and(|t| {
+            said.strip_prefix(expected).and_then(|rest| rest.strip_prefix("/tenants/")) == Some(t)
+        })
 }
 
 /// A time as whole seconds; the standard allows fractions.
@@ -261,7 +268,11 @@ mod tests {
         UNIX_EPOCH + Duration::from_secs(NOW)
     }
     fn expect() -> Expect {
-        Expect { issuer: "https://id.test".into(), audience: vec!["scaicontrol".into()], leeway: Duration::from_secs(60) }
+        Expect {
+            issuer: "https://id.test".into(),
+            audience: vec!["scaicontrol".into()],
+            leeway: Duration::from_secs(60),
+        }
     }
     fn good() -> Value {
         json!({"iss": "https://id.test", "aud": "scaicontrol", "sub": "usr_1", "exp": NOW + 600, "iat": NOW, "tenant_id": "tnt_1",
@@ -281,7 +292,11 @@ mod tests {
     fn bench() -> Bench {
         let issuer = DevIssuer::generate("https://id.test");
         let source = Arc::new(Fixed::new(issuer.jwks()));
-        Bench { keys: Keys::new(source.clone(), Duration::from_secs(3600), Duration::from_secs(30)), issuer, source }
+        Bench {
+            keys: Keys::new(source.clone(), Duration::from_secs(3600), Duration::from_secs(30)),
+            issuer,
+            source,
+        }
     }
     impl Bench {
         async fn check(&self, token: &str) -> Result<Claims, Refusal> {
@@ -315,7 +330,9 @@ mod tests {
         assert_eq!(claims.client_id.as_deref(), Some("usr_1"));
         assert_eq!(claims.roles, ["tenant_admin", "service_account"]);
         let minted = bench.issuer.mint(&Mint { subject: "usr_2".into(), ..Mint::default() });
-        verify(&minted, &bench.keys, &expect(), SystemTime::now()).await.expect("what the issuer mints is accepted");
+        verify(&minted, &bench.keys, &expect(), SystemTime::now())
+            .await
+            .expect("what the issuer mints is accepted");
     }
 
     #[tokio::test]
@@ -329,7 +346,10 @@ mod tests {
             ("future iat", with(|c| drop(c.insert("iat".into(), json!(NOW + 61))))),
             ("other issuer", with(|c| drop(c.insert("iss".into(), json!("https://evil.test"))))),
             ("longer issuer", with(|c| drop(c.insert("iss".into(), json!("https://id.test.evil.test"))))),
-            ("issuer of another tenant", with(|c| drop(c.insert("iss".into(), json!("https://id.test/tenants/tnt_2"))))),
+            (
+                "issuer of another tenant",
+                with(|c| drop(c.insert("iss".into(), json!("https://id.test/tenants/tnt_2")))),
+            ),
             ("no issuer", with(|c| drop(c.remove("iss")))),
             ("other audience", with(|c| drop(c.insert("aud".into(), json!(["a", "b"]))))),
             ("no audience", with(|c| drop(c.remove("aud")))),
@@ -341,7 +361,10 @@ mod tests {
         for (what, claims) in [
             ("ended within the leeway", with(|c| drop(c.insert("exp".into(), json!(NOW - 59))))),
             ("begins within the leeway", with(|c| drop(c.insert("nbf".into(), json!(NOW + 60))))),
-            ("the tenant's address of the issuer", with(|c| drop(c.insert("iss".into(), json!("https://id.test/tenants/tnt_1"))))),
+            (
+                "the tenant's address of the issuer",
+                with(|c| drop(c.insert("iss".into(), json!("https://id.test/tenants/tnt_1")))),
+            ),
         ] {
             assert!(bench.check_claims(&claims).await.is_ok(), "{what}");
         }
@@ -390,11 +413,13 @@ mod tests {
         }
         // HMAC whose secret is the public key, in each form that a careless verifier might use.
         let (public_der, jwks) = rsa_key();
-        let keys = Keys::new(Arc::new(Fixed::new(jwks.clone())), Duration::from_secs(3600), Duration::from_secs(30));
+        let keys =
+            Keys::new(Arc::new(Fixed::new(jwks.clone())), Duration::from_secs(3600), Duration::from_secs(30));
         let mut header = jsonwebtoken::Header::new(Algorithm::HS256);
         header.kid = Some("rsa".into());
         for secret in [public_der, jwks] {
-            let token = jsonwebtoken::encode(&header, &good(), &EncodingKey::from_secret(&secret)).expect("signs");
+            let token =
+                jsonwebtoken::encode(&header, &good(), &EncodingKey::from_secret(&secret)).expect("signs");
             let refusal = verify(&token, &keys, &expect(), now()).await;
             assert_eq!(refusal, Err(Refusal::Invalid("the token's algorithm is not accepted")));
         }

@@ -36,7 +36,11 @@ pub enum Access {
 impl Access {
     /// What a method needs.
     pub fn of(method: &http::Method) -> Access {
-        if *method == http::Method::GET || *method == http::Method::HEAD { Access::Read } else { Access::Write }
+        if *method == http::Method::GET || *method == http::Method::HEAD {
+            Access::Read
+        } else {
+            Access::Write
+        }
     }
 }
 
@@ -74,7 +78,14 @@ pub const ROLES: [Role; 8] = [
         platform: true,
         grants: These(
             Write,
-            &["admin:billing", "admin:tenants", "admin:partners", "admin:subscriptions", "admin:accounting", "admin:usage"],
+            &[
+                "admin:billing",
+                "admin:tenants",
+                "admin:partners",
+                "admin:subscriptions",
+                "admin:accounting",
+                "admin:usage",
+            ],
         ),
     },
     Role {
@@ -111,8 +122,16 @@ pub const ROLES: [Role; 8] = [
         platform: false,
         grants: These(Write, &["billing:manage", "billing:read", "subscriptions:read", "services:read"]),
     },
-    Role { name: "tenant_member", platform: false, grants: These(Write, &["subscriptions:read", "services:read"]) },
-    Role { name: SERVICE_ACCOUNT, platform: false, grants: These(Write, &["registry:manage", "services:read"]) },
+    Role {
+        name: "tenant_member",
+        platform: false,
+        grants: These(Write, &["subscriptions:read", "services:read"]),
+    },
+    Role {
+        name: SERVICE_ACCOUNT,
+        platform: false,
+        grants: These(Write, &["registry:manage", "services:read"]),
+    },
 ];
 
 const PARTNER_ADMIN: &str = "partner_admin";
@@ -134,7 +153,10 @@ pub struct Held {
 
 impl Held {
     /// The permissions of these roles, and these permissions by themselves; unknown names grant nothing.
-    pub fn new<'a>(roles: impl IntoIterator<Item = &'a str>, permissions: impl IntoIterator<Item = &'a str>) -> Held {
+    pub fn new<'a>(
+        roles: impl IntoIterator<Item = &'a str>,
+        permissions: impl IntoIterator<Item = &'a str>,
+    ) -> Held {
         let mut held = Held::default();
         for role in roles.into_iter().filter_map(role) {
             match &role.grants {
@@ -152,7 +174,9 @@ impl Held {
 
     /// Whether it includes this permission.
     pub fn has(&self, permission: &str, access: Access) -> bool {
-        self.everything || self.write.contains(permission) || (access == Read && self.read.contains(permission))
+        self.everything
+            || self.write.contains(permission)
+            || (access == Read && self.read.contains(permission))
     }
 
     /// Whether it includes any of the administration's permissions.
@@ -171,7 +195,9 @@ impl Held {
 /// The level of a person: staff of the platform only when the role is one of the platform's *and* the partner is the
 /// operator, so that no partner can make its people staff.
 pub fn level_of_user<'a>(
-    roles: impl IntoIterator<Item = &'a str>, partner_id: &str, operator_partner_id: Option<&str>,
+    roles: impl IntoIterator<Item = &'a str>,
+    partner_id: &str,
+    operator_partner_id: Option<&str>,
 ) -> CallerLevel {
     let mut level = CallerLevel::Tenant;
     for name in roles {
@@ -204,7 +230,9 @@ pub fn authorise(level: CallerLevel, held: &Held, needs: Needs<'_>) -> Result<()
         (_, C::Public) => "this needs a token",
         (Level::Tenant, C::Service) => "a service account has no tenant of its own; this is for users",
         (Level::Tenant, _) | (Level::TenantOrService, _) => "",
-        (Level::Partner, C::Partner | C::Platform) | (Level::Platform, C::Platform) | (Level::Service, C::Service) => "",
+        (Level::Partner, C::Partner | C::Platform)
+        | (Level::Platform, C::Platform)
+        | (Level::Service, C::Service) => "",
         (Level::Partner, _) => "this is for staff of partners and of the platform",
         (Level::Platform, _) => "this is for staff of the platform",
         (Level::Service, _) => "this is for service accounts",
@@ -231,10 +259,21 @@ pub fn authorise(level: CallerLevel, held: &Held, needs: Needs<'_>) -> Result<()
 mod tests {
     use super::*;
 
-    const LEVELS: [CallerLevel; 5] =
-        [CallerLevel::Public, CallerLevel::Tenant, CallerLevel::Partner, CallerLevel::Platform, CallerLevel::Service];
-    const NEEDED: [Level; 6] =
-        [Level::Public, Level::Tenant, Level::TenantOrService, Level::Partner, Level::Platform, Level::Service];
+    const LEVELS: [CallerLevel; 5] = [
+        CallerLevel::Public,
+        CallerLevel::Tenant,
+        CallerLevel::Partner,
+        CallerLevel::Platform,
+        CallerLevel::Service,
+    ];
+    const NEEDED: [Level; 6] = [
+        Level::Public,
+        Level::Tenant,
+        Level::TenantOrService,
+        Level::Partner,
+        Level::Platform,
+        Level::Service,
+    ];
 
     fn may(level: CallerLevel, roles: &[&str], permissions: &[&str], needs: (Level, &str, Access)) -> bool {
         let held = Held::new(roles.iter().copied(), permissions.iter().copied());
@@ -267,7 +306,11 @@ mod tests {
                             };
                             let expected = needed == Level::Public || (reaches(level, needed) && granted);
                             let got = may(level, &[role.name], &[], (needed, permission, access));
-                            assert_eq!(got, expected, "{} as {level:?}: {needed:?} {permission} {access:?}", role.name);
+                            assert_eq!(
+                                got, expected,
+                                "{} as {level:?}: {needed:?} {permission} {access:?}",
+                                role.name
+                            );
                         }
                     }
                 }
@@ -279,7 +322,10 @@ mod tests {
     fn a_permission_never_makes_a_level() {
         for permission in PERMISSIONS {
             for needed in [Level::Partner, Level::Platform, Level::Service] {
-                assert!(!may(CallerLevel::Tenant, &[], &PERMISSIONS, (needed, permission, Read)), "{needed:?} {permission}");
+                assert!(
+                    !may(CallerLevel::Tenant, &[], &PERMISSIONS, (needed, permission, Read)),
+                    "{needed:?} {permission}"
+                );
             }
             assert!(may(CallerLevel::Platform, &[], &[permission], (Level::Partner, permission, Write)));
         }
@@ -310,7 +356,10 @@ mod tests {
         let both = ["partner_admin", "support"];
         assert_eq!(level_of_user(both, "prt_op", Some("prt_op")), CallerLevel::Platform);
         assert_eq!(level_of_user(both, "prt_other", Some("prt_op")), CallerLevel::Partner);
-        assert_eq!(level_of_user(["tenant_admin", "no_such_role"], "prt_op", Some("prt_op")), CallerLevel::Tenant);
+        assert_eq!(
+            level_of_user(["tenant_admin", "no_such_role"], "prt_op", Some("prt_op")),
+            CallerLevel::Tenant
+        );
     }
 
     #[test]
@@ -319,7 +368,10 @@ mod tests {
         assert_eq!(held, Held::default());
         assert!(held.names().is_empty());
         assert_eq!(Held::new(["super_admin"], []).names().len(), PERMISSIONS.len());
-        assert_eq!(Held::new(["tenant_member"], ["billing:read"]).names(), ["billing:read", "services:read", "subscriptions:read"]);
+        assert_eq!(
+            Held::new(["tenant_member"], ["billing:read"]).names(),
+            ["billing:read", "services:read", "subscriptions:read"]
+        );
     }
 
     #[test]

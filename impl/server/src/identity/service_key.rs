@@ -30,7 +30,8 @@ pub fn generate() -> NewKey {
     let mut rng = rand::rng();
     let mut random = [0_u8; ID_LENGTH];
     rng.fill_bytes(&mut random);
-    let key_id: String = random.iter().map(|b| char::from(ID_CHARS[usize::from(*b) % ID_CHARS.len()])).collect();
+    let key_id: String =
+        random.iter().map(|b| char::from(ID_CHARS[usize::from(*b) % ID_CHARS.len()])).collect();
     let mut secret = [0_u8; SECRET_BYTES];
     rng.fill_bytes(&mut secret);
     let text = SecretString::from(format!("{PREFIX}{key_id}_{}", URL_SAFE_NO_PAD.encode(secret)));

@@ -25,7 +25,8 @@ pub async fn me(identity: &Identity, caller: &Principal) -> Result<MeResponse> {
     let (tenant_name, partner_name) = identity.names(caller).await?;
     let mut permissions: Vec<String> = caller.permissions.union(&caller.read_permissions).cloned().collect();
     permissions.sort_unstable();
-    let mut roles: Vec<Role> = Role::ALL.iter().copied().filter(|r| caller.roles.iter().any(|c| c == r.as_str())).collect();
+    let mut roles: Vec<Role> =
+        Role::ALL.iter().copied().filter(|r| caller.roles.iter().any(|c| c == r.as_str())).collect();
     roles.sort_unstable_by_key(|r| r.as_str());
     Ok(MeResponse {
         user_id: caller.subject.clone(),
@@ -68,8 +69,12 @@ fn form(request: &TokenRequest) -> Result<Vec<(&'static str, &str)>> {
         match value {
             Some(value) if of_code_flow == code_flow => form.push((name, value)),
             None if of_code_flow != code_flow => {}
-            Some(_) => wrong.push(Field { field: name.into(), message: "does not belong to this grant_type".into() }),
-            None => wrong.push(Field { field: name.into(), message: "is required for this grant_type".into() }),
+            Some(_) => {
+                wrong.push(Field { field: name.into(), message: "does not belong to this grant_type".into() })
+            }
+            None => {
+                wrong.push(Field { field: name.into(), message: "is required for this grant_type".into() })
+            }
         }
     }
     if wrong.is_empty() { Ok(form) } else { Err(Error::fields(wrong)) }

@@ -108,7 +108,12 @@ pub struct Unknown {
 #[async_trait]
 pub trait Directory: Send + Sync + std::fmt::Debug {
     /// A user, its tenant and its partner.
-    async fn principal(&self, user_id: &str, tenant_id: Option<&str>, partner_id: Option<&str>) -> Result<Known>;
+    async fn principal(
+        &self,
+        user_id: &str,
+        tenant_id: Option<&str>,
+        partner_id: Option<&str>,
+    ) -> Result<Known>;
     /// The service that a service account registered.
     async fn service(&self, client_id: &str) -> Result<Option<Service>>;
     /// A service key by its id.
@@ -139,7 +144,12 @@ impl Store {
 
 #[async_trait]
 impl Directory for Store {
-    async fn principal(&self, user_id: &str, tenant_id: Option<&str>, partner_id: Option<&str>) -> Result<Known> {
+    async fn principal(
+        &self,
+        user_id: &str,
+        tenant_id: Option<&str>,
+        partner_id: Option<&str>,
+    ) -> Result<Known> {
         self.db
             .read(&self.op(), async |conn: &mut Conn| {
                 let query = diesel::sql_query("SELECT * FROM sc_load_principal($1, $2, $3)");
@@ -161,7 +171,8 @@ impl Directory for Store {
     async fn service_key(&self, key_id: &str) -> Result<Option<StoredKey>> {
         self.db
             .read(&self.op(), async |conn: &mut Conn| {
-                let query = diesel::sql_query("SELECT * FROM sc_load_service_key($1)").bind::<Text, _>(key_id);
+                let query =
+                    diesel::sql_query("SELECT * FROM sc_load_service_key($1)").bind::<Text, _>(key_id);
                 Ok(query.get_results(conn).await?.pop())
             })
             .await
@@ -211,7 +222,12 @@ pub async fn home(conn: &mut Conn, user_id: &str) -> Result<Option<Home>> {
 
 /// Gives a user a role; `false` when it has it already.
 pub async fn grant(
-    conn: &mut Conn, user_id: &str, home: &Home, role: &str, granted_by: &str, now: DateTime<Utc>,
+    conn: &mut Conn,
+    user_id: &str,
+    home: &Home,
+    role: &str,
+    granted_by: &str,
+    now: DateTime<Utc>,
 ) -> Result<bool> {
     let query = diesel::sql_query(
         "INSERT INTO user_roles (user_id, tenant_id, partner_id, role, granted_by, granted_at) VALUES ($1, $2, $3, $4, $5, $6)

@@ -273,3 +273,124 @@ impl<'a> Total<'a> {
 fn plus(a: Decimal, b: Decimal) -> Result<Decimal> {
     a.checked_add(b).ok_or_else(|| Error::internal("a total of usage is too large"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metering::lookup::{Service, Tenant};
+    use crate::metering::rules::text_hash;
+    use scaicontrol_types::{UsageEvent, UsageEventsRequest};
+    use std::sync::Arc;
+
+    const METRICS: [(&str, MetricAggregation); 3] = [
+        ("calls", MetricAggregation::Sum),
+        ("disk", MetricAggregation::Last),
+        ("seats", MetricAggregation::UniqueCount),
+    ];
+
+    fn t(text: &str) -> DateTime<Utc> {
+        text.parse().expect("a time")
+    }
+
+    /// A batch of (key, metric, quantity, time, unique key) of one tenant.
+    fn batch(number: u128, tenant_id: &str, events: &[(&str, usize, &str, &str, &str)]) -> Batch {
+        let metrics = METRICS.map(|(slug, aggregation)| MetricRow {
+            metric_id: text_hash(slug),
+            slug: slug.into(),
+            name: slug.into(),
+            unit: String::new(),
+            aggregation,
+        });
+        let (from, to) = (t("2026-03-01T00:00:00Z"), t("2026-04-01T00:00:00Z"));
+        let segment = SegmentRow {
+            tenant_id: tenant_id.into(),
+            segment_id: text_hash(tenant_id),
+            partner_id: "prt".into(),
+            subscription_id: Uuid::nil(),
+            month_starts_at: from,
+            month_ends_at: to,
+            starts_at: from,
+            ends_at: to,
+            quotas: serde_json::json!({}),
+        };
+        let event = |(key, metric, quantity, at, _): &(&str, usize, &str, &str, &str)| UsageEvent {
+            idempotency_key: (*key).into(),
+            tenant_id: tenant_id.into(),
+            metric_slug: METRICS[*metric].0.into(),
+            quantity: quantity.parse().expect("a decimal"),
+            occurred_at: Some(t(at)),
+            unique_key: None,
+            service_slug: None,
+            metadata: None,
+        };
+        let slot = |(index, event): (usize, &(&str, usize, &str, &str, &str))| Slot {
+            index: index as u32,
+            tenant: 0,
+            segment: 0,
+            metric: event.1 as u32,
+            key: text_hash(event.0),
+            unique: text_hash(event.4),
+            occurred_at: t(event.3),
+        };
+        Batch {
+            body: Arc::new(UsageEventsRequest { events: events.iter().map(event).collect() }),
+            service: Arc::new(Service::new(Uuid::nil(), "flow".into(), "Flow".into(), metrics.to_vec())),
+            tenants: vec![Arc::new(Tenant::with_segments(tenant_id, vec![segment]))],
+            events: events.iter().enumerate().map(slot).collect(),
+            rejected: 0,
+            received_at: t("2026-03-14T12:00:00Z"),
+            audit_id: Uuid::from_u128(number),
+            actor: "svc".into(),
+            operation: "usage_events_post",
+            request_id: "req_1".into(),
+        }
+    }
+
+    #[test]
+    fn a_key_counts_once_in_a_group_and_the_first_wins() {
+        let at = "2026-03-14T10:00:00Z";
+        let first = batch(1, "tnt_b", &[("k", 0, "1", at, ""), ("k", 0, "2", at, ""), ("l", 0, "4", at, "")]);
+        let second = batch(2, "tnt_b", &[("l", 0, "8", at, ""), ("m", 0, "16", at, "")]);
+        let other = batch(3, "tnt_a", &[("k", 0, "32", at, "")]);
+        let group = Group::new(vec![&first, &second, &other]);
+        let candidates = group.candidates(&[true, true, true]);
+        assert_eq!(candidates.duplicates, [1, 1, 0]);
+        let order: Vec<&str> = candidates.places.iter().map(|p| group.tenant_id(*p)).collect();
+        assert_eq!(order, ["tnt_a", "tnt_b", "tnt_b", "tnt_b"], "rows are written by tenant");
+        let totals = group.totals(&candidates.places, &[]).expect("it fits");
+        let sums: Vec<_> = totals.iter().map(|t| (t.tenant_id, t.value, t.events)).collect();
+        assert_eq!(sums, [("tnt_a", Decimal::from(32), 1), ("tnt_b", Decimal::from(21), 3)]);
+        let without = group.candidates(&[false, true, true]);
+        assert_eq!(
+            (without.duplicates, without.places.len()),
+            (vec![0, 0, 0], 3),
+            "what stands back takes no key"
+        );
+    }
+
+    #[test]
+    fn the_newest_reading_wins_and_of_equal_ones_the_last_received() {
+        let (early, late) = ("2026-03-14T09:59:00Z", "2026-03-14T10:00:00Z");
+        let first = batch(1, "tnt", &[("a", 1, "5", late, ""), ("b", 1, "6", early, "")]);
+        let second = batch(2, "tnt", &[("c", 1, "7", late, "")]);
+        let group = Group::new(vec![&first, &second]);
+        let hours = group.totals(&group.candidates(&[true, true]).places, &[]).expect("it fits");
+        assert_eq!(hours.iter().map(|t| t.value).collect::<Vec<_>>(), [Decimal::from(6), Decimal::from(7)]);
+        let segments = Total::of_segments(&hours).expect("it fits");
+        assert_eq!(segments.iter().map(|t| (t.value, t.events)).collect::<Vec<_>>(), [(Decimal::from(7), 3)]);
+    }
+
+    #[test]
+    fn only_keys_that_are_new_in_the_segment_count() {
+        let at = "2026-03-14T10:00:00Z";
+        let batch =
+            batch(1, "tnt", &[("a", 2, "1", at, "u1"), ("b", 2, "1", at, "u1"), ("c", 2, "1", at, "u2")]);
+        let group = Group::new(vec![&batch]);
+        let new = group.candidates(&[true]).places;
+        let uniques = group.uniques(&new);
+        assert_eq!(uniques.len(), 2);
+        let totals = group.totals(&new, &[(uniques[0], true)]).expect("it fits");
+        let counts: Vec<_> = totals.iter().map(|t| (t.value, t.repeats, t.events)).collect();
+        assert_eq!(counts, [(Decimal::ONE, 1, 3)], "one was in the set, the other counts and repeats");
+    }
+}

@@ -37,6 +37,12 @@ pub struct Service {
 }
 
 impl Service {
+    /// A service with these metrics, as read now.
+    pub(super) fn new(service_id: Uuid, slug: String, name: String, metrics: Vec<MetricRow>) -> Self {
+        let by_slug = metrics.iter().enumerate().map(|(i, m)| (m.slug.clone(), i)).collect();
+        Service { service_id, slug, name, metrics, by_slug, loaded: Instant::now() }
+    }
+
     /// Where the metric stands in [`Service::metrics`].
     pub fn metric(&self, slug: &str) -> Option<usize> {
         self.by_slug.get(slug).copied()
@@ -58,6 +64,12 @@ pub struct Tenant {
 }
 
 impl Tenant {
+    /// A tenant of which only the segments matter.
+    #[cfg(test)]
+    pub(super) fn with_segments(tenant_id: &str, segments: Vec<SegmentRow>) -> Self {
+        Tenant { tenant_id: tenant_id.into(), exists: true, live: None, segments, loaded: Instant::now() }
+    }
+
     /// Where the segment that covers the instant stands in [`Tenant::segments`].
     pub fn segment_at(&self, at: DateTime<Utc>) -> Option<usize> {
         self.segments.iter().rposition(|s| s.starts_at <= at && at < s.ends_at)
@@ -101,8 +113,7 @@ impl Lookup {
         let loaded = Instant::now();
         let (slug, name, metrics) =
             app.db.read(op, async |conn| store::service(conn, service_id).await).await?;
-        let by_slug = metrics.iter().enumerate().map(|(i, m)| (m.slug.clone(), i)).collect();
-        let service = Arc::new(Service { service_id, slug, name, metrics, by_slug, loaded });
+        let service = Arc::new(Service { loaded, ..Service::new(service_id, slug, name, metrics) });
         lock(&self.services).insert(service_id, service.clone());
         Ok(service)
     }

@@ -104,13 +104,17 @@ pub async fn tenant_segments(
     )
     .bind::<SqlUuid, _>(service_id)
     .bind::<Array<Text>, _>(tenant_ids);
-    // The bound on `starts_at` is for the index: a segment is no longer than a usage month.
+    // The bound on `starts_at` is for the index: a segment is no longer than a usage month. OFFSET 0 keeps the planner at
+    // one index look for each tenant; left alone it may read the table from end to end for a single one.
     let segments = statement::<SegmentColumns>(
-        "SELECT g.tenant_id, g.segment_id, g.partner_id, g.subscription_id, g.month_starts_at, g.month_ends_at, g.starts_at,
-           g.ends_at, p.quotas
-         FROM segments g JOIN subscriptions s USING (tenant_id, subscription_id) JOIN plans p ON p.plan_id = s.plan_id
-         WHERE g.tenant_id = ANY($1) AND g.service_id = $2 AND g.starts_at > $3 AND g.ends_at > $4
-         ORDER BY g.tenant_id, g.starts_at",
+        "SELECT g.* FROM unnest($1::text[]) AS k (tenant_id) CROSS JOIN LATERAL (
+           SELECT g.tenant_id, g.segment_id, g.partner_id, g.subscription_id, g.month_starts_at, g.month_ends_at, g.starts_at,
+             g.ends_at, (SELECT p.quotas FROM subscriptions s JOIN plans p USING (plan_id)
+               WHERE s.tenant_id = g.tenant_id AND s.subscription_id = g.subscription_id)
+           FROM segments g
+           WHERE g.tenant_id = k.tenant_id AND g.service_id = $2 AND g.starts_at > $3 AND g.ends_at > $4
+           ORDER BY g.starts_at OFFSET 0
+         ) g",
     )
     .bind::<Array<Text>, _>(tenant_ids)
     .bind::<SqlUuid, _>(service_id)

@@ -22,6 +22,7 @@ use serde_json::json;
 use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use uuid::Uuid;
 
@@ -31,6 +32,9 @@ const GROUP_EVENTS_MAX: usize = 10_000;
 const WAITING_EVENTS_MAX: usize = 100_000;
 /// Batches that may wait.
 const WAITING_BATCHES_MAX: usize = 4_096;
+
+/// Groups that look for duplicates from the start after one was found.
+const CAREFUL_GROUPS: u32 = 32;
 
 /// What became of a batch.
 #[derive(Debug, PartialEq, Eq)]
@@ -65,7 +69,13 @@ impl Writer {
     /// Starts the task. It ends when the last `Writer` is dropped and everything that waits is stored.
     pub(super) fn start(shared: Arc<Shared>) -> Self {
         let (queue, waiting) = mpsc::channel(WAITING_BATCHES_MAX);
-        let task = Task { shared, stripe: Stripe::default(), weeks: HashSet::new(), told: Told::default() };
+        let task = Task {
+            shared,
+            stripe: Stripe::default(),
+            weeks: HashSet::new(),
+            told: Told::default(),
+            careful: 0,
+        };
         tokio::spawn(task.run(waiting));
         Writer { queue, room: Arc::new(Semaphore::new(WAITING_EVENTS_MAX)) }
     }
@@ -97,6 +107,8 @@ struct Task {
     /// Weeks (by their number) whose partition is there.
     weeks: HashSet<i64>,
     told: Told,
+    /// Groups to go that look for duplicates from the start.
+    careful: u32,
 }
 
 /// What a committed group leaves behind.
@@ -104,6 +116,8 @@ struct Written {
     outcomes: Vec<Outcome>,
     touched: Vec<(String, Uuid)>,
     told: Vec<Month>,
+    /// Whether a key was known before the group.
+    knew_some: bool,
 }
 
 impl Task {
@@ -157,11 +171,12 @@ impl Task {
             self.ensure_partitions(&op, batches).await?;
             let stripe = self.stripe.number(&self.shared.db).await?;
             let group = Group::new(batches.to_vec());
-            let told = &self.told;
+            let (told, careful) = (&self.told, AtomicBool::new(0 < self.careful));
+            let careful = &careful;
             self.shared
                 .db
                 .tx(&op, "usage_store", async |conn| {
-                    write_group(conn, &op, &group, stripe, told).boxed().await
+                    write_group(conn, &op, &group, stripe, told, careful).boxed().await
                 })
                 .await
         })
@@ -172,6 +187,7 @@ impl Task {
             self.shared.quotas.changed(tenant_id, *metric_id);
         }
         self.told.add(written.told);
+        self.careful = if written.knew_some { CAREFUL_GROUPS } else { self.careful.saturating_sub(1) };
         Ok(written.outcomes)
     }
 
@@ -213,11 +229,12 @@ async fn write_group(
     group: &Group<'_>,
     stripe: i16,
     told: &Told,
+    careful: &AtomicBool,
 ) -> Result<Written> {
     let standing = standing(conn, group).await?;
     let takes_part: Vec<bool> = standing.iter().map(|s| *s == Standing::Good).collect();
     let candidates = group.candidates(&takes_part);
-    let (new, known) = take_keys(conn, group, &candidates).await?;
+    let (new, known) = take_keys(conn, group, &candidates, careful).await?;
     let counted = count_members(conn, group, &new).await?;
     let hours = group.totals(&new, &counted)?;
     let segments = Total::of_segments(&hours)?;
@@ -237,7 +254,7 @@ async fn write_group(
     writes::add_all(conn, stripe, &events(group, &new), &hours, &segments, &audit).await?;
     let told = notices::check(conn, op, &segments, told).await?;
     let touched = segments.iter().map(|t| (t.tenant_id.to_owned(), t.metric.metric_id)).collect();
-    Ok(Written { outcomes, touched, told })
+    Ok(Written { outcomes, touched, told, knew_some: known.iter().any(|n| 0 < *n) })
 }
 
 /// Whether a batch can be counted as it was resolved.
@@ -278,11 +295,12 @@ async fn standing(conn: &mut Conn, group: &Group<'_>) -> Result<Vec<Standing>> {
         .collect())
 }
 
-/// Takes the keys; answers the events whose key was free, and for each batch how many were not.
+/// Takes the keys, at first as if all were new; answers the events whose key was free, and for each batch how many were not.
 async fn take_keys(
     conn: &mut Conn,
     group: &Group<'_>,
     candidates: &Candidates,
+    careful: &AtomicBool,
 ) -> Result<(Vec<Place>, Vec<usize>)> {
     let mut known = vec![0; group.batches.len()];
     if candidates.places.is_empty() {
@@ -295,6 +313,14 @@ async fn take_keys(
         keys.services.push(batch.service.service_id);
         keys.hashes.push(slot.key);
         keys.received.push(batch.received_at);
+    }
+    if !careful.load(Ordering::Relaxed) {
+        if writes::take_new_keys(conn, &keys).await? {
+            return Ok((candidates.places.clone(), known));
+        }
+        // The transaction begins anew, and this time it looks for what is known.
+        careful.store(true, Ordering::Relaxed);
+        return Err(Error::Collision("a key of usage is known".into()));
     }
     let free = writes::take_keys(conn, &keys).await?;
     // Rows come back in the order in which they were given.

@@ -43,6 +43,28 @@ pub struct Keys<'a> {
     pub received: Vec<DateTime<Utc>>,
 }
 
+/// Takes keys of which none should be taken yet; answers false, and leaves the transaction broken, when one is.
+///
+/// A plain insert costs about half of one that looks for conflicts first, and most batches are sent once.
+pub async fn take_new_keys(conn: &mut Conn, keys: &Keys<'_>) -> Result<bool> {
+    let taken = statement::<()>(
+        "INSERT INTO usage_keys (tenant_id, service_id, key_hash, received_at)
+         SELECT * FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::timestamptz[])",
+    )
+    .bind::<Array<Text>, _>(keys.tenants.as_slice())
+    .bind::<Array<SqlUuid>, _>(keys.services.as_slice())
+    .bind::<Array<SqlUuid>, _>(keys.hashes.as_slice())
+    .bind::<Array<Timestamptz>, _>(keys.received.as_slice())
+    .execute(conn)
+    .await;
+    match taken {
+        Err(diesel::result::Error::DatabaseError(diesel::result::DatabaseErrorKind::UniqueViolation, _)) => {
+            Ok(false)
+        }
+        other => Ok(other.map(|_| true)?),
+    }
+}
+
 /// Takes keys and answers those that were free. A key that another transaction is taking is waited for.
 pub async fn take_keys(conn: &mut Conn, keys: &Keys<'_>) -> Result<Vec<(String, Uuid, Uuid)>> {
     Ok(statement::<(Text, SqlUuid, SqlUuid)>(

@@ -92,13 +92,17 @@ impl Input {
             peppol_id: emptied(&body.peppol_id),
             peppol_scheme: emptied(&body.peppol_scheme),
             leitweg_id: emptied(&body.leitweg_id),
-            preferred_einvoice_format: body.preferred_einvoice_format.flatten().map(|format| format.to_string()),
+            preferred_einvoice_format: body
+                .preferred_einvoice_format
+                .flatten()
+                .map(|format| format.to_string()),
             preferred_language: body.preferred_language.flatten().map(|language| language.to_string()),
             invoice_template_name: emptied(&body.invoice_template_name),
             email_template_name: emptied(&body.email_template_name),
             buyer_reference: emptied(&body.buyer_reference),
             // What the register said of another number says nothing about this one.
-            vat_number_status: same_number.map_or(VatStatus::Unchecked.as_str().to_owned(), |old| old.vat_number_status.clone()),
+            vat_number_status: same_number
+                .map_or(VatStatus::Unchecked.as_str().to_owned(), |old| old.vat_number_status.clone()),
             vat_number_checked_at: same_number.and_then(|old| old.vat_number_checked_at),
             created_at: before.map_or(created.now, |old| old.created_at),
             updated_at: before.map_or(created.now, |old| old.updated_at),
@@ -115,14 +119,24 @@ impl Input {
         let kept = before.and_then(|old| old.tax_exempt_reason.clone());
         let Some(admin) = &self.admin else {
             if is != was {
-                let details = vec![Field { field: "tax_exempt".into(), message: "only the seller may change it".into() }];
-                return Err(Error::Forbidden { message: "tax_exempt cannot be changed by the tenant".into(), details });
+                let details = vec![Field {
+                    field: "tax_exempt".into(),
+                    message: "only the seller may change it".into(),
+                }];
+                return Err(Error::Forbidden {
+                    message: "tax_exempt cannot be changed by the tenant".into(),
+                    details,
+                });
             }
             return Ok((was, kept));
         };
         checks.require(is == was || admin.reason.is_some(), "reason", "is needed to change tax_exempt");
         if !is {
-            checks.require(admin.tax_exempt_reason.is_none(), "tax_exempt_reason", "is only for a tenant that is exempt");
+            checks.require(
+                admin.tax_exempt_reason.is_none(),
+                "tax_exempt_reason",
+                "is only for a tenant that is exempt",
+            );
             return Ok((false, None));
         }
         let text = admin.tax_exempt_reason.clone().or(kept);
@@ -162,7 +176,8 @@ mod tests {
     use chrono::DateTime;
     use serde_json::{Value, json};
 
-    const CREATED: Created<'_> = Created { tenant_id: "tnt_a", partner_id: "prt_a", now: DateTime::UNIX_EPOCH };
+    const CREATED: Created<'_> =
+        Created { tenant_id: "tnt_a", partner_id: "prt_a", now: DateTime::UNIX_EPOCH };
 
     fn body(more: Value) -> Value {
         let mut all = json!({
@@ -209,14 +224,22 @@ mod tests {
 
     #[test]
     fn an_administrator_says_why() {
-        assert_eq!(refused(admin(json!({"tax_exempt": true})).row(None, CREATED)), ["reason", "tax_exempt_reason"]);
-        assert_eq!(refused(admin(json!({"tax_exempt_reason": "x"})).row(None, CREATED)), ["tax_exempt_reason"]);
+        assert_eq!(
+            refused(admin(json!({"tax_exempt": true})).row(None, CREATED)),
+            ["reason", "tax_exempt_reason"]
+        );
+        assert_eq!(
+            refused(admin(json!({"tax_exempt_reason": "x"})).row(None, CREATED)),
+            ["tax_exempt_reason"]
+        );
         let request = admin(json!({"tax_exempt": true, "reason": "seen", "tax_exempt_reason": "Art. 151"}));
         let exempt = request.row(None, CREATED).expect("exempt");
         assert_eq!(exempt.tax_exempt_reason.as_deref(), Some("Art. 151"));
         let kept = admin(json!({})).row(Some(&exempt), CREATED).expect("kept");
         assert_eq!(kept.tax_exempt_reason, exempt.tax_exempt_reason);
-        let ended = admin(json!({"tax_exempt": false, "reason": "expired"})).row(Some(&exempt), CREATED).expect("ended");
+        let ended = admin(json!({"tax_exempt": false, "reason": "expired"}))
+            .row(Some(&exempt), CREATED)
+            .expect("ended");
         assert_eq!((ended.tax_exempt, ended.tax_exempt_reason), (false, None));
     }
 
@@ -224,7 +247,8 @@ mod tests {
     fn another_number_is_unchecked_again() {
         let row = tenant(json!({"vat_number": "nl 0044.95.445.b01"})).row(None, CREATED).expect("row");
         assert_eq!(row.vat_number.as_deref(), Some("NL004495445B01"));
-        let valid = ProfileRow { vat_number_status: "valid".into(), vat_number_checked_at: Some(CREATED.now), ..row };
+        let valid =
+            ProfileRow { vat_number_status: "valid".into(), vat_number_checked_at: Some(CREATED.now), ..row };
         let same = tenant(json!({"vat_number": "NL004495445B01"})).row(Some(&valid), CREATED).expect("same");
         assert_eq!(same.vat_number_status, "valid");
         let other = tenant(json!({"vat_number": "DE136695976"})).row(Some(&valid), CREATED).expect("other");
@@ -238,7 +262,14 @@ mod tests {
             "invoice_template_name": "none", "preferred_einvoice_format": "xrechnung",
         });
         let fields = refused(tenant(wrong).row(None, CREATED));
-        for field in ["company_name", "country_code", "vat_number", "peppol_scheme", "invoice_template_name", "contact_email"] {
+        for field in [
+            "company_name",
+            "country_code",
+            "vat_number",
+            "peppol_scheme",
+            "invoice_template_name",
+            "contact_email",
+        ] {
             assert!(fields.iter().any(|f| f == field), "{field} in {fields:?}");
         }
         let german = json!({"leitweg_id": "04011000-1234512345-06", "contact_email": "a@b.example", "preferred_einvoice_format": "xrechnung"});

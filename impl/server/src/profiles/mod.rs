@@ -30,7 +30,9 @@ pub async fn get(op: &OpContext, app: &Control) -> Result<Option<api::BillingPro
 ///
 /// Errors: 400 for a field that is not as it must be; 403 naming `tax_exempt` when it would change.
 pub async fn upsert(
-    op: &OpContext, app: &Control, body: api::BillingProfileCreateUpdate,
+    op: &OpContext,
+    app: &Control,
+    body: api::BillingProfileCreateUpdate,
 ) -> Result<api::BillingProfileResponse> {
     save(op, app, op.tenant_id(), &body.into(), "billing_profile_upsert").await
 }
@@ -40,17 +42,25 @@ pub async fn upsert(
 /// Errors: 400 for a field that is not as it must be, or without the reasons that a change of `tax_exempt` needs; 404
 /// for an unknown tenant, or another partner's.
 pub async fn admin_upsert(
-    op: &OpContext, app: &Control, tenant_id: &str, body: api::AdminBillingProfileUpsertRequest,
+    op: &OpContext,
+    app: &Control,
+    tenant_id: &str,
+    body: api::AdminBillingProfileUpsertRequest,
 ) -> Result<api::BillingProfileResponse> {
     save(op, app, tenant_id, &body.into(), "admin_tenant_billing_profile_upsert").await
 }
 
 async fn save(
-    op: &OpContext, app: &Control, tenant_id: &str, input: &Input, name: &'static str,
+    op: &OpContext,
+    app: &Control,
+    tenant_id: &str,
+    input: &Input,
+    name: &'static str,
 ) -> Result<api::BillingProfileResponse> {
     app.db
         .tx(op, name, async |conn| {
-            let tenant = directory::store::tenant_lock(conn, tenant_id).await?.ok_or(Error::NotFound("tenant"))?;
+            let tenant =
+                directory::store::tenant_lock(conn, tenant_id).await?.ok_or(Error::NotFound("tenant"))?;
             let before = store::find(conn, tenant_id).await?;
             let created = Created { tenant_id, partner_id: &tenant.partner_id, now: op.now };
             let mut after = input.row(before.as_ref(), created)?;
@@ -77,7 +87,11 @@ async fn save(
 }
 
 async fn tell(
-    conn: &mut Conn, op: &OpContext, tenant: &TenantRow, before: Option<&ProfileRow>, after: &ProfileRow,
+    conn: &mut Conn,
+    op: &OpContext,
+    tenant: &TenantRow,
+    before: Option<&ProfileRow>,
+    after: &ProfileRow,
 ) -> Result<()> {
     let event = |topic, sequence| Event {
         topic,
@@ -89,14 +103,21 @@ async fn tell(
     };
     let Some(before) = before else {
         let sequence = directory::store::tenant_event(conn, &tenant.tenant_id).await?;
-        return events::emit(conn, op, event("tenant.billing_linked", sequence), &view::linked(after, op.now)).await;
+        return events::emit(
+            conn,
+            op,
+            event("tenant.billing_linked", sequence),
+            &view::linked(after, op.now),
+        )
+        .await;
     };
     let changed = directory::changed_fields(before, after, BOOKKEEPING)?;
     if changed.is_empty() {
         return Ok(());
     }
     let sequence = directory::store::tenant_event(conn, &tenant.tenant_id).await?;
-    events::emit(conn, op, event("tenant.billing_updated", sequence), &view::updated(after, op.now, changed)).await
+    events::emit(conn, op, event("tenant.billing_updated", sequence), &view::updated(after, op.now, changed))
+        .await
 }
 
 /// Columns that are not fields of the profile.

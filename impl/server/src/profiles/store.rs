@@ -44,7 +44,12 @@ pub struct ProfileRow {
 
 /// The profile of a tenant.
 pub async fn find(conn: &mut Conn, tenant_id: &str) -> Result<Option<ProfileRow>> {
-    Ok(billing_profiles::table.find(tenant_id).select(ProfileRow::as_select()).first(conn).await.optional()?)
+    Ok(billing_profiles::table
+        .find(tenant_id)
+        .select(ProfileRow::as_select())
+        .first(conn)
+        .await
+        .optional()?)
 }
 
 /// Adds a profile. Its tenant is locked.

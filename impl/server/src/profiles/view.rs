@@ -49,7 +49,11 @@ pub fn linked(row: &ProfileRow, now: DateTime<Utc>) -> api::EventTenantBillingLi
 }
 
 /// That a tenant's profile changed.
-pub fn updated(row: &ProfileRow, now: DateTime<Utc>, changed_fields: Vec<String>) -> api::EventTenantBillingUpdated {
+pub fn updated(
+    row: &ProfileRow,
+    now: DateTime<Utc>,
+    changed_fields: Vec<String>,
+) -> api::EventTenantBillingUpdated {
     api::EventTenantBillingUpdated {
         tenant_id: row.tenant_id.clone(),
         partner_id: row.partner_id.clone(),

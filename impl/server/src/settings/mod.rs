@@ -72,7 +72,11 @@ impl Settings {
 
     /// The multiplier in effect for a plan: its own, else the one of `*`, else 1.
     pub fn cost_multiplier(&self, plan_key: &str) -> Decimal {
-        self.cost_multipliers.get(plan_key).or_else(|| self.cost_multipliers.get("*")).copied().unwrap_or(Decimal::ONE)
+        self.cost_multipliers
+            .get(plan_key)
+            .or_else(|| self.cost_multipliers.get("*"))
+            .copied()
+            .unwrap_or(Decimal::ONE)
     }
 }
 
@@ -92,7 +96,12 @@ pub struct Dunning {
 
 impl Default for Dunning {
     fn default() -> Self {
-        Dunning { retry_days: vec![1, 3, 5, 7], reminder_days: vec![0, 3, 7, 10], suspend_after_days: 14, cancel_after_days: None }
+        Dunning {
+            retry_days: vec![1, 3, 5, 7],
+            reminder_days: vec![0, 3, 7, 10],
+            suspend_after_days: 14,
+            cancel_after_days: None,
+        }
     }
 }
 
@@ -179,7 +188,11 @@ pub struct MailSender {
 
 impl Default for MailSender {
     fn default() -> Self {
-        MailSender { from_name: "ScaiControl".into(), from_address: "no-reply@localhost".into(), reply_to: None }
+        MailSender {
+            from_name: "ScaiControl".into(),
+            from_address: "no-reply@localhost".into(),
+            reply_to: None,
+        }
     }
 }
 
@@ -217,7 +230,9 @@ pub async fn load(conn: &mut Conn) -> Result<Settings> {
         platform_settings::table.select(platform_settings::data).first(conn).await.optional()?;
     match data {
         None => Ok(Settings::default()),
-        Some(data) => serde_json::from_value(data).map_err(|e| Error::internal(format!("platform settings: {e}"))),
+        Some(data) => {
+            serde_json::from_value(data).map_err(|e| Error::internal(format!("platform settings: {e}")))
+        }
     }
 }
 

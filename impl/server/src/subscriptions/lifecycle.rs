@@ -18,6 +18,7 @@ use scaicontrol_domain::mrr::mrr;
 use scaicontrol_domain::period::{Interval, Periods, local_date, parse_timezone};
 use scaicontrol_domain::subscription::{self as rules, State};
 use scaicontrol_types::ChangeKind;
+use uuid::Uuid;
 
 /// Bounds the steps of one call: forty years of months, and a stop for a runaway.
 const STEPS_MAX: usize = 1_000;
@@ -49,7 +50,8 @@ async fn step(
         return end(conn, op, sub, State::Expired, at).await;
     }
     if state(sub)? == State::Trialing && sub.trial_ends_at == Some(at) {
-        let price = catalog::plan_in_force(conn, sub.plan_id, at).await?;
+        let running = store::last_segment_price(conn, &sub.tenant_id, sub.subscription_id).await?;
+        let price = price_at(conn, sub, running, at).await?;
         let before = sub.clone();
         transition(sub, State::Active)?;
         begin(conn, op, settings, sub, &price, at).await?;
@@ -110,7 +112,8 @@ async fn renew(
     if !state(sub)?.renews() {
         return Ok(());
     }
-    let price = catalog::plan_in_force(conn, sub.plan_id, at).await?;
+    let running = store::last_period_price(conn, &sub.tenant_id, sub.subscription_id).await?;
+    let price = price_at(conn, sub, running, at).await?;
     sub.mrr_amount_cents = monthly(price.base_price_cents, sub)?;
     bill_period(conn, op, settings, sub, &price, false).await?;
     changed(conn, op, &before, sub, &price, ChangeKind::Renewal).await
@@ -147,7 +150,8 @@ async fn bill_period(
 async fn open_segment(
     conn: &mut Conn, op: &OpContext, settings: &Settings, sub: &mut SubscriptionRow, at: DateTime<Utc>,
 ) -> Result<()> {
-    let price = catalog::plan_in_force(conn, sub.plan_id, at).await?;
+    let running = store::last_segment_price(conn, &sub.tenant_id, sub.subscription_id).await?;
+    let price = price_at(conn, sub, running, at).await?;
     let periods = periods(sub)?;
     let months = periods.usage_months().map_err(Error::internal)?;
     let month = months.period_at(at).map_err(Error::internal)?;
@@ -239,6 +243,17 @@ fn event<'a>(sub: &'a SubscriptionRow, topic: &'static str) -> Event<'a> {
         object_id: sub.subscription_id.to_string(),
         sequence: sub.event_sequence,
         step: "",
+    }
+}
+
+/// What the subscription pays from `at` on: a plan that it runs on already at the newest price that its customer had
+/// thirty days' notice of, another one at the price in force.
+async fn price_at(
+    conn: &mut Conn, sub: &SubscriptionRow, running: Option<(Uuid, i32)>, at: DateTime<Utc>,
+) -> Result<PlanPrice> {
+    match running {
+        Some((plan_id, version)) if plan_id == sub.plan_id => catalog::renewal_version(conn, plan_id, version, at).await,
+        _ => catalog::plan_in_force(conn, sub.plan_id, at).await,
     }
 }
 

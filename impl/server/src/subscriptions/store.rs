@@ -221,6 +221,26 @@ pub async fn last_ordinal(conn: &mut Conn, tenant_id: &str, subscription_id: Uui
     Ok(last.first(conn).await?)
 }
 
+/// The plan and version that the newest billing period is priced by.
+pub async fn last_period_price(conn: &mut Conn, tenant_id: &str, subscription_id: Uuid) -> Result<Option<(Uuid, i32)>> {
+    use subscription_periods as t;
+    let last = t::table
+        .filter(t::tenant_id.eq(tenant_id).and(t::subscription_id.eq(subscription_id)))
+        .select((t::plan_id, t::plan_version))
+        .order(t::starts_at.desc());
+    Ok(last.first(conn).await.optional()?)
+}
+
+/// The plan and version that the newest segment is priced by.
+pub async fn last_segment_price(conn: &mut Conn, tenant_id: &str, subscription_id: Uuid) -> Result<Option<(Uuid, i32)>> {
+    use segments as t;
+    let last = t::table
+        .filter(t::tenant_id.eq(tenant_id).and(t::subscription_id.eq(subscription_id)))
+        .select((t::plan_id, t::plan_version))
+        .order(t::starts_at.desc());
+    Ok(last.first(conn).await.optional()?)
+}
+
 /// Adds a segment.
 pub async fn insert_segment(conn: &mut Conn, row: &SegmentRow) -> Result<()> {
     diesel::insert_into(segments::table).values(row).execute(conn).await?;
