@@ -1,4 +1,5 @@
 //! The integration tests, one module for each subject.
+mod admin_billing;
 mod auth_matrix;
 mod contract;
 mod coverage;
@@ -7,4 +8,5 @@ mod jwt;
 mod operations;
 mod routes;
 mod schema;
+mod support;
 mod tenancy;

@@ -9,6 +9,8 @@ use syn::visit::Visit;
 
 const FILE_LINES_MAX: usize = 800;
 const FN_LINES_MAX: usize = 90;
+/// A test that is a list of cases may be longer.
+const TEST_LINES_MAX: usize = 120;
 /// Folders of handwritten Rust; `support` and the tests of the generated crates are handwritten too.
 const HANDWRITTEN: [&str; 6] = [
     "impl/",
@@ -19,7 +21,7 @@ const HANDWRITTEN: [&str; 6] = [
     "generated/types/src/support/",
 ];
 /// Words that leave work for somebody else.
-const LEFT_OVER: [&str; 4] = ["TODO", "FIXME", "XXX", "HACK"];
+const LEFT_OVER: [&str; 2] = ["TODO", "FIXME"];
 /// What the pure rules may not know.
 const IMPURE: [&str; 8] = ["tokio", "diesel", "diesel-async", "dropshot", "slog", "reqwest", "hyper", "rand"];
 
@@ -75,7 +77,8 @@ fn any_file(file: &str, text: &str, problems: &mut Vec<String>) {
 }
 
 fn rust_file(file: &str, text: &str, problems: &mut Vec<String>) {
-    let lines = text.lines().count();
+    // The unit tests of a file stand at its end and do not count.
+    let lines = text.lines().take_while(|l| *l != "#[cfg(test)]").count();
     if lines > FILE_LINES_MAX {
         problems
             .push(format!("{file}: {lines} lines, at most {FILE_LINES_MAX}: split it by what it is about"));
@@ -112,7 +115,8 @@ fn line_rules(file: &str, at: &str, line: &str, problems: &mut Vec<String>) {
     }
     if file.starts_with("impl/server/src/") && !trimmed.starts_with("//") {
         let server = file.trim_start_matches("impl/server/src/");
-        if line.contains("reqwest::") && !server.starts_with("gateways/") && server != "config.rs" {
+        let uses = line.contains("reqwest::") && !line.contains("reqwest::Url");
+        if uses && !server.starts_with("gateways/") {
             say("outbound HTTP lives in gateways/");
         }
         if server.starts_with("api/") && (line.contains("diesel") || line.contains("sql_query")) {
@@ -147,7 +151,9 @@ struct Functions<'a> {
 }
 
 impl Functions<'_> {
-    fn measure(&mut self, name: &syn::Ident, body: &syn::Block) {
+    fn measure(&mut self, name: &syn::Ident, attributes: &[syn::Attribute], body: &syn::Block) {
+        let is_test = |a: &syn::Attribute| a.path().segments.last().is_some_and(|s| s.ident == "test");
+        let max = if attributes.iter().any(is_test) { TEST_LINES_MAX } else { FN_LINES_MAX };
         let span = body.span();
         let lines = span.end().line.saturating_sub(span.start().line) + 1;
         if lines > FN_LINES_MAX {
@@ -160,11 +166,11 @@ impl Functions<'_> {
 
 impl<'ast> Visit<'ast> for Functions<'_> {
     fn visit_item_fn(&mut self, item: &'ast syn::ItemFn) {
-        self.measure(&item.sig.ident, &item.block);
+        self.measure(&item.sig.ident, &item.attrs, &item.block);
         syn::visit::visit_item_fn(self, item);
     }
     fn visit_impl_item_fn(&mut self, item: &'ast syn::ImplItemFn) {
-        self.measure(&item.sig.ident, &item.block);
+        self.measure(&item.sig.ident, &item.attrs, &item.block);
         syn::visit::visit_impl_item_fn(self, item);
     }
 }

@@ -532,6 +532,23 @@ diesel::table! {
 }
 
 diesel::table! {
+    usage_segment_totals (tenant_id, segment_id, metric_id, stripe) {
+        tenant_id -> Text,
+        segment_id -> Uuid,
+        metric_id -> Uuid,
+        stripe -> SmallInt,
+        service_id -> Uuid,
+        value -> Numeric,
+        repeats -> BigInt,
+        events -> BigInt,
+        last_at -> Nullable<Timestamptz>,
+        last_received_at -> Nullable<Timestamptz>,
+        first_event_at -> Timestamptz,
+        newest_event_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     usage_totals (tenant_id, segment_id, metric_id, hour, stripe) {
         tenant_id -> Text,
         segment_id -> Uuid,
@@ -586,4 +603,4 @@ diesel::table! {
 diesel::joinable!(subscriptions -> services (service_id));
 diesel::joinable!(plans -> services (service_id));
 diesel::joinable!(metrics -> services (service_id));
-diesel::allow_tables_to_appear_in_same_query!(audit_log, billed_items, billing_profiles, group_members, groups, idempotency_keys, invoice_counters, invoice_lines, invoice_numbers, invoices, journals, ledger_entries, metrics, notifications, outbox_events, partners, plan_versions, plans, platform_settings, pricing_tiers, quota_notices, segments, service_keys, services, subscription_periods, subscriptions, tenants, usage_events, usage_keys, usage_totals, usage_uniques, user_roles, users);
+diesel::allow_tables_to_appear_in_same_query!(audit_log, billed_items, billing_profiles, group_members, groups, idempotency_keys, invoice_counters, invoice_lines, invoice_numbers, invoices, journals, ledger_entries, metrics, notifications, outbox_events, partners, plan_versions, plans, platform_settings, pricing_tiers, quota_notices, segments, service_keys, services, subscription_periods, subscriptions, tenants, usage_events, usage_keys, usage_segment_totals, usage_totals, usage_uniques, user_roles, users);
