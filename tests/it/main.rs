@@ -1,6 +1,8 @@
 //! The integration tests, one module for each subject.
 mod admin_billing;
 mod auth_matrix;
+mod billing;
+mod billing_run;
 mod contract;
 mod coverage;
 mod harness;

@@ -3,6 +3,7 @@ use scaicontrol_domain::explanation::{Explanation, recompute};
 use scaicontrol_server::ledger::verify;
 use scaicontrol_server::op::OpContext;
 use scaicontrol_tests::TestApp;
+use scaicontrol_tests::given::{self, Service, Tenant};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -133,4 +134,36 @@ pub async fn walk(app: &TestApp, token: &str, path: &str, other_filter: &str, fi
     assert_eq!(whole["data"].as_array().map(Vec::len), Some(all.len()), "{path}: by cursor and at once");
     assert_eq!(whole["pagination"]["total_items"], json!(all.len()), "{path}");
     all
+}
+
+/// A service that measures one metric of each kind: `calls`, `rows` and `seats` are summed up, of `storage` counts the
+/// largest, of `level` the last, of `users` how many different ones.
+pub async fn service(app: &TestApp, slug: &str) -> Service {
+    let metric = |slug: &str, aggregation: &str| json!({"slug": slug, "name": slug, "unit": "unit", "aggregation": aggregation});
+    let asked = json!({
+        "slug": slug, "name": slug.to_uppercase(), "client_id": format!("client-{slug}"),
+        "metrics": [
+            metric("calls", "sum"), metric("rows", "sum"), metric("seats", "sum"), metric("storage", "max"),
+            metric("level", "last"), metric("users", "unique_count"),
+        ],
+    });
+    let operator = app.operator("super_admin");
+    let answer = app.call("POST", "/api/v1/admin/catalog/services").token(&operator).json(&asked).send().await;
+    let id = given::id_of(&answer.data(201));
+    Service { id, slug: slug.to_owned(), token: app.service_token(&format!("client-{slug}")) }
+}
+
+/// A tier from 0 upwards: each unit at that price.
+pub fn flat(metric_slug: &str, unit_price_cents: &str) -> Value {
+    json!({"metric_slug": metric_slug, "tier_start": "0", "tier_end": null, "unit_price_cents": unit_price_cents})
+}
+
+/// Reports usage; every event must be accepted. Each pair is a metric and a quantity, now.
+pub async fn used(app: &TestApp, service: &Service, tenant: &Tenant, usage: &[(&str, &str)]) {
+    let events = usage.iter().map(|(metric, quantity)| {
+        json!({"idempotency_key": Uuid::now_v7(), "tenant_id": tenant.id, "metric_slug": metric, "quantity": quantity, "occurred_at": app.now()})
+    });
+    let asked = json!({"events": events.collect::<Vec<_>>()});
+    let answer = app.call("POST", "/api/v1/metering/events").token(&service.token).json(&asked).send().await.data(202);
+    assert_eq!(answer, json!({"accepted": usage.len(), "duplicates": 0, "rejected": []}));
 }

@@ -117,7 +117,7 @@ fn main_job(root: &Path) -> Result<()> {
     succeed(Command::new("bash").arg(script).current_dir(root))
 }
 
-fn schemathesis(root: &Path) -> Result<()> {
+pub fn schemathesis(root: &Path) -> Result<()> {
     let bin = python::environment(root, "schemathesis", &[SCHEMATHESIS])?;
     let server = DevServer::start(root)?;
     let mut failed = Vec::new();
@@ -146,15 +146,15 @@ fn schemathesis(root: &Path) -> Result<()> {
 }
 
 /// A development server with a fresh folder and a port of its own.
-pub struct DevServer {
-    pub base_url: String,
+struct DevServer {
+    base_url: String,
     about: Value,
     child: Child,
     dir: PathBuf,
 }
 
 impl DevServer {
-    pub fn start(root: &Path) -> Result<DevServer> {
+    fn start(root: &Path) -> Result<DevServer> {
         pg::ensure_programs(root)?;
         let program = dev::build(root, false)?;
         let dir = pg::open_folder(root, &format!("dev-{}", std::process::id()))?;
@@ -187,7 +187,7 @@ impl DevServer {
     }
 
     /// Something that `dev.json` says.
-    pub fn text(&self, path: &[&str]) -> Result<String> {
+    fn text(&self, path: &[&str]) -> Result<String> {
         let value = path.iter().fold(&self.about, |v, name| &v[*name]);
         value.as_str().map(str::to_owned).with_context(|| format!("dev.json has no {}", path.join(".")))
     }

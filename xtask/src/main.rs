@@ -22,6 +22,7 @@ const USAGE: &str = "usage: cargo xtask <task>
                      builds and runs the development server, with a database of its own
   test [FILTER…]     the tests, with a database of their own; FILTER is a part of a test's name
   ci                 every check that CI makes
+  schemathesis       an outside judge of a running server, by its own document
   tidy               the house rules
   pg                 a PostgreSQL for single tests, until Ctrl-C
   codegen [--check]  makes generated/ of api-spec/, or checks that it is what api-spec/ makes
@@ -48,6 +49,7 @@ fn run() -> Result<()> {
         ["dev", options @ ..] => dev::dev(root, options),
         ["test", filters @ ..] => test::test(root, filters),
         ["ci"] => ci::ci(root),
+        ["schemathesis"] => ci::schemathesis(root),
         ["tidy"] => tidy::tidy(root),
         ["pg"] => pg::serve(root),
         ["spec-lint"] => spec_lint(root),

@@ -156,10 +156,10 @@ impl Functions<'_> {
         let max = if attributes.iter().any(is_test) { TEST_LINES_MAX } else { FN_LINES_MAX };
         let span = body.span();
         let lines = span.end().line.saturating_sub(span.start().line) + 1;
-        if lines > FN_LINES_MAX {
+        if lines > max {
             let at = name.span().start().line;
             self.problems
-                .push(format!("{}:{at}: fn {name} has {lines} lines, at most {FN_LINES_MAX}", self.file));
+                .push(format!("{}:{at}: fn {name} has {lines} lines, at most {max}", self.file));
         }
     }
 }

@@ -31,27 +31,30 @@ pub struct HealthResponse {
     pub checks: models::HealthChecks,
 }
 
-/// Result of one check.
+/// Result of one check; `not_used`: this server needs no such thing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ServerCheckStatus {
     #[serde(rename = "ok")]
     Ok,
     #[serde(rename = "failing")]
     Failing,
+    #[serde(rename = "not_used")]
+    NotUsed,
 }
 
 impl ServerCheckStatus {
-    pub const ALL: &[Self] = &[Self::Ok, Self::Failing];
+    pub const ALL: &[Self] = &[Self::Ok, Self::Failing, Self::NotUsed];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Failing => "failing",
+            Self::NotUsed => "not_used",
         }
     }
 }
 
-crate::support::name_of_enum!(ServerCheckStatus, "ok, failing");
+crate::support::name_of_enum!(ServerCheckStatus, "ok, failing, not_used");
 
 /// How the server does. `ok`: all checks pass. `degraded`: it serves requests, but workers or object
 /// store have trouble.

@@ -150,12 +150,6 @@ pub const KEYS: &[Key] = &[
         "[]",
         "Origins of browser applications that may call, such as `https://app.example.com`."
     ),
-    key!(
-        "limits.body_bytes",
-        Number,
-        "1048576",
-        "Largest request body where the specification names no other."
-    ),
     key!("limits.deadline", Span, "\"30s\"", "Longest run of a request."),
     key!("limits.sign_ins_per_minute", Number, "60", "Calls of `/auth/token` from one address in a minute."),
     key!("limits.shutdown_grace", Span, "\"30s\"", "How long a stopping server finishes what is in hand."),
@@ -164,12 +158,6 @@ pub const KEYS: &[Key] = &[
     key!("log.buffer", Number, "8192", "Lines that may wait to be written; more are dropped and counted."),
     key!("clock", Text, "\"real\"", "`real` or `simulated` (development and tests only)."),
     key!("workers.enabled", Bool, "true", "Whether this server runs the background workers too."),
-    key!(
-        "billing.usage_grace",
-        Span,
-        "\"1h\"",
-        "How long after a period's end late usage is awaited before the invoice."
-    ),
     key!("registry.allow", Table, "{}", "Services that may register, as `slug = client id`."),
     key!(
         "registry.monitor_interval" = "REGISTRY_HEARTBEAT_MONITOR_INTERVAL",
@@ -233,8 +221,6 @@ pub struct Config {
     pub clock: ClockKind,
     /// Background work.
     pub workers: Workers,
-    /// Billing.
-    pub billing: Billing,
     /// The service registry.
     pub registry: Registry,
     /// Calls to services, partners and subscribers.
@@ -336,8 +322,6 @@ pub struct Cors {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
-    /// Largest request body.
-    pub body_bytes: usize,
     /// Longest run of a request.
     #[serde(deserialize_with = "span")]
     pub deadline: Duration,
@@ -398,15 +382,6 @@ pub enum ClockKind {
 pub struct Workers {
     /// Whether they run in this server.
     pub enabled: bool,
-}
-
-/// `billing.*`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Billing {
-    /// How long late usage is awaited.
-    #[serde(deserialize_with = "span")]
-    pub usage_grace: Duration,
 }
 
 /// `registry.*`
@@ -524,7 +499,6 @@ impl Config {
         }
         for (name, value) in [
             ("database.pool_size", self.database.pool_size),
-            ("limits.body_bytes", self.limits.body_bytes),
             ("log.buffer", self.log.buffer),
             ("registry.grace_multiplier", self.registry.grace_multiplier as usize),
             ("registry.degraded_threshold", self.registry.degraded_threshold as usize),

@@ -27,3 +27,4 @@ pub mod seed;
 pub mod server;
 pub mod settings;
 pub mod subscriptions;
+pub mod workers;

@@ -17,6 +17,7 @@ use crate::metering::Metering;
 use crate::observability::{METRICS_TYPE, Metrics};
 use crate::op::Ids;
 use crate::pages;
+use crate::workers;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
@@ -94,6 +95,7 @@ pub struct Server {
     main: Running,
     metrics: Option<Running>,
     metering: Metering,
+    workers: Option<tokio::task::JoinHandle<()>>,
 }
 
 impl std::fmt::Debug for Server {
@@ -121,11 +123,12 @@ impl Server {
         }
         let (bind, log) = (config.bind, control.log.clone());
         let metering = control.metering.clone();
+        let workers = config.workers.enabled.then(|| workers::start(&control));
         let gate = Gate::new(Arc::clone(&control.identity), config.catalog.public);
         let observe = Box::new(control.metrics.clone());
         let app = App { auth: Box::new(gate), observe, config: front, state: Box::new(control) };
         let main = scaicontrol_api::start(api(), app, plain, bind, log).await?;
-        Ok(Server { main, metrics, metering })
+        Ok(Server { main, metrics, metering, workers })
     }
 
     /// Where it listens.
@@ -137,6 +140,9 @@ impl Server {
     pub async fn stop(self, grace: Duration) {
         self.main.stop(grace).await;
         self.metering.stop().await;
+        if let Some(workers) = self.workers {
+            workers.abort();
+        }
         if let Some(metrics) = self.metrics {
             metrics.stop(Duration::from_secs(1)).await;
         }
@@ -145,7 +151,10 @@ impl Server {
 
 /// Moves a simulated clock to `target`, doing what becomes due on the way.
 pub async fn advance(control: &Control, target: DateTime<Utc>) -> Result<()> {
-    if control.clock.set(target) { Ok(()) } else { Err(Error::conflict("the clock cannot be moved there")) }
+    if !control.clock.set(target) {
+        return Err(Error::conflict("the clock cannot be moved there"));
+    }
+    workers::run_once(control).await
 }
 
 /// `/metrics` at an address of its own, for a network that the API's callers are not in.

@@ -83,3 +83,14 @@ pub async fn store<T: Serialize>(conn: &mut Conn, op: &OpContext, request: &Idem
         .await?;
     Ok(())
 }
+
+diesel::define_sql_function! {
+    /// Drops the partitions that end on or before the date; see the migrations.
+    fn sc_partition_drop(parent: Text, before: diesel::sql_types::Date, days: diesel::sql_types::Integer) -> diesel::sql_types::Integer;
+}
+
+/// Drops the answers of days that nobody is answered from any more; answers how many days there were.
+pub async fn forget(conn: &mut Conn, now: DateTime<Utc>) -> Result<i32> {
+    let before = (now - TimeDelta::hours(KEPT_HOURS)).date_naive();
+    Ok(diesel::select(sc_partition_drop("idempotency_keys", before, 1)).get_result(conn).await?)
+}

@@ -38,7 +38,7 @@ const CHECKS: &[(&str, &str)] = &[
         (SELECT COALESCE(sum((b->>'tax_cents')::bigint), 0), COALESCE(sum((b->>'taxable_cents')::bigint), 0) FROM jsonb_array_elements(i.vat_details->'breakdown') b)"),
     ("total = paid + credited + due, and no more is credited than the total",
      "SELECT format('invoice %s: total %s, paid %s, credited %s, due %s', invoice_id, total_cents, paid_cents, credited_cents, due_cents) AS found FROM invoices
-      WHERE total_cents <> paid_cents + credited_cents + due_cents OR (document_type = 'invoice' AND (total_cents < credited_cents OR paid_cents < 0 OR total_cents < paid_cents))"),
+      WHERE total_cents <> paid_cents + credited_cents + due_cents OR (document_type = 'invoice' AND number IS NOT NULL AND (total_cents < credited_cents OR paid_cents < 0 OR total_cents < paid_cents))"),
     ("numbers run from 1 without a gap in every series",
      "SELECT format('partner %s, %s %s: %s numbers, the last is %s, the counter says %s', c.partner_id, c.series, c.year, count(n.value), max(n.value), c.last_value) AS found
       FROM invoice_counters c LEFT JOIN invoice_numbers n USING (partner_id, series, year)

@@ -1,0 +1,386 @@
+//! The billing run: everything that is due is billed, once, and the same whether it is only tried or done.
+use crate::support::{cents, each, finalize, flat, get, made, run, run_with, service, used, uuid, verified};
+use chrono::{DateTime, TimeDelta, Utc};
+use scaicontrol_tests::given::{self, Plan, Service, Tenant};
+use scaicontrol_tests::{TestApp, body};
+use scaicontrol_types as types;
+use serde_json::{Value, json};
+
+const RUN: &str = "/api/v1/admin/billing/run";
+
+struct Given {
+    app: TestApp,
+    admin: String,
+    tenant: Tenant,
+    service: Service,
+}
+
+async fn start() -> Given {
+    let app = TestApp::start().await;
+    let tenant = given::tenant(&app, "tnt_acme", "prt_north").await;
+    let service = service(&app, "vault").await;
+    let admin = app.operator("billing_admin");
+    Given { app, admin, tenant, service }
+}
+
+impl Given {
+    /// A plan of the service with usage prices, and the tenant's subscription to it.
+    async fn subscribed(&self, fields: Value, tiers: Value) -> Plan {
+        let plan = given::plan_with(&self.app, &self.service, "pro", fields).await;
+        given::tiers(&self.app, &plan, &tiers).await;
+        given::subscription(&self.app, &self.tenant, &plan, 1).await;
+        plan
+    }
+    async fn run(&self) -> Value {
+        run(&self.app, &self.admin, &self.tenant.id).await
+    }
+    async fn ahead(&self, until: &str) -> Value {
+        run_with(&self.app, &self.admin, json!({"tenant_id": self.tenant.id, "until": until, "dry_run": true})).await
+    }
+    async fn used(&self, usage: &[(&str, &str)]) {
+        used(&self.app, &self.service, &self.tenant, usage).await;
+    }
+    async fn at(&self, time: &str) {
+        self.app.advance_to(instant(time)).await;
+    }
+    async fn delete(&self, invoice: &Value, query: &str) {
+        let path = format!("/api/v1/admin/invoices/{}{query}", uuid(&invoice["id"]));
+        let answer = self.app.call("DELETE", &path).token(&self.admin).send().await;
+        assert_eq!(answer.status, 204);
+    }
+    async fn items(&self) -> Vec<(String, String, bool)> {
+        let db = self.app.db().await;
+        let rows = db.query("SELECT kind, status, waived FROM billed_items ORDER BY period_start, kind", &[]).await;
+        rows.expect("items").iter().map(|r| (r.get(0), r.get(1), r.get(2))).collect()
+    }
+}
+
+fn instant(text: &str) -> DateTime<Utc> {
+    text.parse().expect("a time")
+}
+
+fn dates(run: &Value) -> Vec<&str> {
+    each(&run["invoices"], "invoice_date").into_iter().map(|d| d.as_str().unwrap_or_default()).collect()
+}
+
+fn subtotals(run: &Value) -> Vec<i64> {
+    each(&run["invoices"], "subtotal_cents").into_iter().map(cents).collect()
+}
+
+/// A run without what only a real one has.
+fn without_ids(mut run: Value) -> Value {
+    run["dry_run"] = Value::Null;
+    for invoice in run["invoices"].as_array_mut().expect("invoices") {
+        (invoice["invoice_id"], invoice["status"]) = (Value::Null, Value::Null);
+        for line in invoice["lines"].as_array_mut().expect("lines") {
+            // a segment that is opened ahead gets its id anew
+            if let Some(explanation) = line["explanation"].as_object_mut() {
+                explanation.remove("segment_id");
+            }
+        }
+    }
+    run
+}
+
+#[tokio::test]
+async fn a_run_bills_what_is_due_and_a_second_one_nothing() {
+    let g = start().await;
+    g.subscribed(json!({"base_price_cents": 4900}), json!([flat("calls", "10")])).await;
+    g.used(&[("calls", "7"), ("calls", "5")]).await;
+    let tried = g.ahead("2026-03-10T09:00:00Z").await;
+    assert_eq!(g.items().await[0], ("base".into(), "due".into(), false), "a dry run writes nothing");
+    let done = g.run().await;
+    assert_eq!(without_ids(tried), without_ids(done.clone()));
+    assert_eq!((subtotals(&done), dates(&done)), (vec![4900], vec!["2026-03-10"]));
+    assert_eq!(subtotals(&g.run().await), [0; 0]);
+
+    // The month is over at local midnight; billing waits an hour more.
+    let tried = g.ahead("2026-04-09T23:00:00Z").await;
+    g.at("2026-04-09T22:59:59Z").await;
+    assert_eq!(subtotals(&g.run().await), [0; 0]);
+    g.at("2026-04-09T23:00:00Z").await;
+    let done = g.run().await;
+    assert_eq!(without_ids(tried), without_ids(done.clone()));
+    assert_eq!((subtotals(&done), dates(&done)), (vec![4900 + 120], vec!["2026-04-10"]));
+    assert_eq!(done["items_billed"], 2);
+    assert_eq!(each(&done["invoices"][0]["lines"], "kind"), [&json!("base"), &json!("usage")]);
+    assert_eq!(subtotals(&g.run().await), [0; 0]);
+    for invoice in made(&g.app, &g.admin, &done).await {
+        assert_eq!(invoice["status"], "draft");
+        finalize(&g.app, &g.admin, uuid(&invoice["id"])).await;
+    }
+    verified(&g.app).await;
+}
+
+#[tokio::test]
+async fn a_run_at_once_from_many_sides_bills_once() {
+    let g = start().await;
+    g.subscribed(json!({"base_price_cents": 4900}), json!([flat("calls", "10")])).await;
+    g.used(&[("calls", "7")]).await;
+    g.at("2026-06-20T12:00:00Z").await;
+    let runs = (0..8).map(|_| g.run());
+    let all = futures::future::join_all(runs).await;
+    let mut billed: Vec<i64> = all.iter().flat_map(subtotals).collect();
+    billed.sort_unstable();
+    assert_eq!(billed, [4900, 4900, 4900, 4970]);
+    verified(&g.app).await;
+}
+
+#[tokio::test]
+async fn what_a_run_refuses() {
+    let g = start().await;
+    let post = async |asked: Value| g.app.call("POST", RUN).token(&g.admin).json(&asked).send().await;
+    post(json!({"dry_run": false, "until": "2026-03-10T09:00:01Z"})).await.refused(400).names("until");
+    post(json!({"dry_run": false, "until": "tomorrow"})).await.refused(400).names("until");
+    post(json!({"dry_run": false, "tenant_id": "tnt_nobody"})).await.refused(404);
+    post(json!({"dry_run": true, "tenant_id": "tnt_nobody"})).await.refused(404);
+    post(json!({})).await.refused(400).names("dry_run");
+    let asked = json!({"dry_run": false});
+    g.app.call("POST", RUN).token(&g.tenant.admin).json(&asked).send().await.refused(403);
+    let support = g.app.operator("support");
+    g.app.call("POST", RUN).token(&support).json(&asked).send().await.refused(403);
+}
+
+#[tokio::test]
+async fn a_partner_bills_its_own_tenants() {
+    let g = start().await;
+    let south = given::tenant(&g.app, "tnt_south", "prt_south").await;
+    let plan = g.subscribed(json!({"base_price_cents": 4900}), json!([])).await;
+    given::subscription(&g.app, &south, &plan, 2).await;
+    let partner = g.app.token("partner_admin", "tnt_home", "prt_south");
+    let asked = json!({"dry_run": false, "tenant_id": g.tenant.id});
+    g.app.call("POST", RUN).token(&partner).json(&asked).send().await.refused(404);
+    let asked: types::BillingRunRequest = body(json!({"dry_run": false}));
+    let done = g.app.client(&partner).admin_billing_run().body(asked).send().await.expect("billed").into_inner().data;
+    assert_eq!(done.invoices.iter().map(|i| (i.tenant_id.as_str(), i.subtotal_cents)).collect::<Vec<_>>(), [("tnt_south", 9800)]);
+    let rest = run_with(&g.app, &g.admin, json!({"dry_run": false})).await;
+    assert_eq!(each(&rest["invoices"], "tenant_id"), [&json!("tnt_acme")]);
+    verified(&g.app).await;
+}
+
+#[tokio::test]
+async fn what_a_deleted_draft_billed_is_billed_again() {
+    let g = start().await;
+    g.subscribed(json!({"base_price_cents": 4900}), json!([flat("calls", "10")])).await;
+    g.used(&[("calls", "7")]).await;
+    g.at("2026-04-10T09:00:00Z").await;
+    let first = g.run().await;
+    assert_eq!(subtotals(&first), [4900, 4970]);
+    let drafts = made(&g.app, &g.admin, &first).await;
+    g.delete(&drafts[1], "").await;
+    let second = g.run().await;
+    assert_eq!(without_ids(second.clone())["invoices"][0], without_ids(first)["invoices"][1]);
+    let again = made(&g.app, &g.admin, &second).await;
+    g.delete(&again[0], "?waive=true").await;
+    assert_eq!(subtotals(&g.run().await), [0; 0], "waived for good");
+    let spent = g.items().await.into_iter().filter(|i| *i == ("base".into(), "spent".into(), true)).count();
+    assert_eq!(spent, 1);
+    g.delete(&drafts[0], "?waive=false").await;
+    assert_eq!(subtotals(&g.run().await), [4900]);
+    verified(&g.app).await;
+}
+
+#[tokio::test]
+async fn a_line_that_is_dropped_is_billed_again() {
+    let g = start().await;
+    g.subscribed(json!({"base_price_cents": 4900}), json!([flat("calls", "10")])).await;
+    g.used(&[("calls", "7")]).await;
+    g.at("2026-04-10T09:00:00Z").await;
+    let first = made(&g.app, &g.admin, &g.run().await).await;
+    let month = &first[1];
+    let (base, usage) = (&month["line_items"][0], &month["line_items"][1]);
+    assert_eq!((&base["kind"], &usage["kind"]), (&json!("base"), &json!("usage")));
+    let path = format!("/api/v1/admin/invoices/{}", uuid(&month["id"]));
+    let patch = async |asked: Value| g.app.call("PATCH", &path).token(&g.admin).json(&asked).send().await;
+    // What was computed stays; only its words and its place change.
+    for wrong in [json!({"quantity": "2"}), json!({"unit_price_cents": "1"}), json!({"tax_rate": "9"}), json!({"period_start": "2026-01-01"})] {
+        let mut line = wrong.clone();
+        line["id"] = base["id"].clone();
+        patch(json!({"line_items": [line, {"id": usage["id"]}]})).await.refused(400).names("line_items.0.id");
+    }
+    let same = json!({"id": base["id"], "description": "Vault, April", "quantity": base["quantity"]});
+    let changed = patch(json!({"line_items": [{"id": usage["id"]}, same]})).await.data(200);
+    assert_eq!(each(&changed["line_items"], "kind"), [&json!("usage"), &json!("base")]);
+    assert_eq!(changed["line_items"][1]["description"], "Vault, April");
+    assert_eq!(subtotals(&g.run().await), [0; 0]);
+
+    let dropped = patch(json!({"line_items": [{"id": base["id"]}]})).await.data(200);
+    assert_eq!(dropped["subtotal_cents"], 4900);
+    let second = g.run().await;
+    assert_eq!(subtotals(&second), [70]);
+    let again = made(&g.app, &g.admin, &second).await;
+    // A draft cannot be emptied by dropping its last line, but the line can be written by hand instead.
+    let path = format!("/api/v1/admin/invoices/{}", uuid(&again[0]["id"]));
+    let asked = json!({"waive": true, "line_items": [{"description": "Usage as agreed", "quantity": "1", "unit_price_cents": "50"}]});
+    let by_hand = g.app.call("PATCH", &path).token(&g.admin).json(&asked).send().await.data(200);
+    assert_eq!((&by_hand["subtotal_cents"], &by_hand["line_items"][0]["kind"]), (&json!(50), &json!("manual")));
+    assert_eq!(subtotals(&g.run().await), [0; 0], "waived for good");
+    finalize(&g.app, &g.admin, uuid(&by_hand["id"])).await;
+    verified(&g.app).await;
+}
+
+#[tokio::test]
+async fn a_trial_costs_nothing_until_it_ends() {
+    let g = start().await;
+    g.subscribed(json!({"base_price_cents": 4900, "trial_days": 14}), json!([flat("calls", "10")])).await;
+    g.used(&[("calls", "100")]).await;
+    g.at("2026-03-24T08:59:59Z").await;
+    assert_eq!(subtotals(&g.run().await), [0; 0]);
+    g.at("2026-03-24T09:00:00Z").await;
+    let done = g.run().await;
+    assert_eq!((subtotals(&done), dates(&done)), (vec![4900], vec!["2026-03-24"]));
+    let line = &done["invoices"][0]["lines"][0];
+    assert_eq!((&line["period_start"], &line["period_end"]), (&json!("2026-03-24"), &json!("2026-04-23")));
+    g.used(&[("calls", "3")]).await;
+    g.at("2026-04-24T09:00:00Z").await;
+    assert_eq!(subtotals(&g.run().await), [4930], "usage of the trial is not in it");
+    verified(&g.app).await;
+}
+
+#[tokio::test]
+async fn a_yearly_plan_bills_its_usage_by_the_month() {
+    let g = start().await;
+    g.subscribed(json!({"base_price_cents": 120_000, "billing_period": "yearly"}), json!([flat("calls", "10")])).await;
+    g.used(&[("calls", "1")]).await;
+    g.at("2026-06-20T12:00:00Z").await;
+    g.used(&[("calls", "2")]).await;
+    g.at("2027-03-01T12:00:00Z").await;
+    g.used(&[("calls", "3")]).await;
+    g.at("2027-04-12T12:00:00Z").await;
+    let done = g.run().await;
+    assert_eq!(dates(&done), ["2026-03-10", "2026-04-10", "2026-07-10", "2027-03-10"]);
+    assert_eq!(subtotals(&done), [120_000, 10, 20, 120_030]);
+    assert_eq!(done["invoices"][3]["lines"][0]["period_end"], "2028-03-09");
+    assert_eq!(subtotals(&g.run().await), [0; 0]);
+    verified(&g.app).await;
+}
+
+#[tokio::test]
+async fn a_one_time_plan_is_billed_once_and_its_usage_by_calendar_month() {
+    let g = start().await;
+    let minimum = json!({"metric_slug": "rows", "tier_start": "0", "unit_price_cents": "1", "minimum_cents": 1000});
+    let plan = json!({"base_price_cents": 5000, "billing_period": "one_time"});
+    g.subscribed(plan, json!([flat("calls", "10"), minimum])).await;
+    g.used(&[("calls", "4"), ("rows", "100")]).await;
+    g.at("2026-05-02T12:00:00Z").await;
+    let done = g.run().await;
+    assert_eq!(dates(&done), ["2026-03-10", "2026-04-01", "2026-05-01"]);
+    // March is used for 517 of its 743 hours: of the minimum of 1000 there are 696 due, 100 of them used.
+    assert_eq!(subtotals(&done), [5000, 40 + 100 + 596, 1000]);
+    let march = &done["invoices"][1]["lines"];
+    assert_eq!(each(march, "kind"), [&json!("usage"), &json!("usage"), &json!("minimum")]);
+    let list = g.app.call("GET", "/api/v1/subscriptions").token(&g.tenant.admin).send().await.data(200);
+    assert_eq!(list[0]["current_period_end"], Value::Null);
+    verified(&g.app).await;
+}
+
+#[tokio::test]
+async fn periods_keep_the_day_of_the_anchor_where_the_month_has_it() {
+    let g = start().await;
+    g.at("2027-10-31T10:00:00Z").await;
+    g.subscribed(json!({"base_price_cents": 100}), json!([])).await;
+    let plan = given::plan_with(&g.app, &service(&g.app, "archive").await, "year", json!({"base_price_cents": 1, "billing_period": "yearly"})).await;
+    let ahead = g.ahead("2028-06-01T00:00:00Z").await;
+    let days = ["2027-10-31", "2027-11-30", "2027-12-31", "2028-01-31", "2028-02-29", "2028-03-31", "2028-04-30", "2028-05-31"];
+    assert_eq!(dates(&ahead), days);
+    for (invoice, next) in ahead["invoices"].as_array().expect("invoices").iter().zip(&days[1..]) {
+        let last = next.parse::<chrono::NaiveDate>().expect("a day") - TimeDelta::days(1);
+        assert_eq!(invoice["lines"][0]["period_end"], json!(last), "a period ends where the next begins");
+    }
+    g.at("2028-02-29T10:00:00Z").await;
+    g.run().await;
+    given::subscription(&g.app, &g.tenant, &plan, 1).await;
+    let ahead = g.ahead("2032-03-30T00:00:00Z").await;
+    let yearly: Vec<&str> = ahead["invoices"].as_array().expect("invoices").iter()
+        .filter(|i| i["lines"].as_array().is_some_and(|l| l.iter().any(|l| l["service_slug"] == "archive")))
+        .filter_map(|i| i["invoice_date"].as_str()).collect();
+    assert_eq!(yearly, ["2028-02-29", "2029-02-28", "2030-02-28", "2031-02-28", "2032-02-29"]);
+}
+
+#[tokio::test]
+async fn usage_is_priced_by_every_model() {
+    let g = start().await;
+    let tier = |metric: &str, model: &str, start: &str, end: Option<&str>, price: &str, more: Value| {
+        let mut tier = json!({"metric_slug": metric, "pricing_model": model, "tier_start": start, "tier_end": end, "unit_price_cents": price});
+        for (name, value) in more.as_object().into_iter().flatten() {
+            tier[name] = value.clone();
+        }
+        tier
+    };
+    let tiers = json!([
+        tier("calls", "graduated", "0", Some("100"), "10", json!({})),
+        tier("calls", "graduated", "100", None, "5", json!({"flat_fee_cents": 200})),
+        tier("rows", "package", "0", Some("1000"), "250", json!({"unit_divisor": "100"})),
+        tier("rows", "package", "1000", None, "200", json!({"unit_divisor": "100"})),
+        tier("seats", "volume", "0", Some("10"), "1000", json!({"flat_fee_cents": 500})),
+        tier("seats", "volume", "10", None, "800", json!({"flat_fee_cents": 70})),
+        tier("storage", "graduated", "0", None, "100", json!({"minimum_cents": 3000})),
+        tier("users", "graduated", "0", None, "50", json!({})),
+        tier("level", "graduated", "0", None, "0.5", json!({"unit_divisor": "10"})),
+    ]);
+    g.subscribed(json!({"base_price_cents": 4900}), tiers).await;
+    g.used(&[("calls", "250"), ("rows", "1000.5"), ("seats", "12"), ("storage", "7.5"), ("storage", "2"), ("level", "99"), ("level", "130")]).await;
+    let events: Vec<Value> = ["anna", "ben", "anna", "cleo"].iter().enumerate()
+        .map(|(i, who)| json!({"idempotency_key": format!("u{i}"), "tenant_id": g.tenant.id, "metric_slug": "users", "quantity": "1", "unique_key": who}))
+        .collect();
+    g.app.call("POST", "/api/v1/metering/events").token(&g.service.token).json(&json!({"events": events})).send().await.expect(202);
+    g.run().await;
+    g.at("2026-04-10T09:00:00Z").await;
+    let cost = g.app.call("GET", "/api/v1/usage/by-service/vault").token(&g.tenant.admin).send().await.data(200);
+    assert_eq!(cost["service_slug"], "vault");
+    let done = g.run().await;
+    let lines = done["invoices"][0]["lines"].as_array().expect("lines");
+    let of = |metric: &str| -> Vec<(String, i64)> {
+        let of = lines.iter().filter(|l| l["metric_slug"] == metric);
+        of.map(|l| (l["quantity"].as_str().unwrap_or_default().to_owned(), cents(&l["amount_cents"]))).collect()
+    };
+    let line = |quantity: &str, amount: i64| (quantity.to_owned(), amount);
+    assert_eq!(of("calls"), [line("100", 1000), line("150", 750), line("1", 200)], "graduated, with the fee of the tier reached");
+    assert_eq!(of("rows"), [line("11", 2200)], "eleven packages begun, at the tier of the whole");
+    assert_eq!(of("seats"), [line("12", 9600), line("1", 70)], "all at the tier of the whole, with its fee only");
+    assert_eq!(of("storage"), [line("7.5", 750), line("1", 2250)], "the largest, and what the minimum lacks");
+    assert_eq!(of("users"), [line("3", 150)], "each once");
+    assert_eq!(of("level"), [line("130", 7)], "the last; 6.5 away from zero");
+    assert_eq!(subtotals(&done), [4900 + 1950 + 2200 + 9670 + 3000 + 150 + 7]);
+    let id = uuid(&done["invoices"][0]["invoice_id"]);
+    finalize(&g.app, &g.admin, id).await;
+    assert_eq!(get(&g.app, &g.admin, id).await["status"], "finalized");
+    verified(&g.app).await;
+}
+
+#[tokio::test]
+async fn what_falls_due_on_one_day_is_one_invoice_for_each_currency() {
+    let g = start().await;
+    g.subscribed(json!({"base_price_cents": 4900}), json!([])).await;
+    let other = service(&g.app, "archive").await;
+    let plan = given::plan(&g.app, &other, "basic", 1000).await;
+    given::subscription(&g.app, &g.tenant, &plan, 1).await;
+    let third = service(&g.app, "courier").await;
+    let plan = given::plan_with(&g.app, &third, "us", json!({"base_price_cents": 700, "currency": "USD"})).await;
+    given::subscription(&g.app, &g.tenant, &plan, 1).await;
+    let first = g.run().await;
+    let mut alone = subtotals(&first);
+    alone.sort_unstable();
+    assert_eq!(alone, [700, 1000, 4900], "each activation by itself");
+    g.at("2026-04-10T09:00:00Z").await;
+    let month = g.run().await;
+    let mut by_currency: Vec<(&str, i64)> = month["invoices"].as_array().expect("invoices").iter()
+        .map(|i| (i["currency"].as_str().unwrap_or_default(), cents(&i["subtotal_cents"]))).collect();
+    by_currency.sort_unstable();
+    assert_eq!(by_currency, [("EUR", 5900), ("USD", 700)]);
+    verified(&g.app).await;
+}
+
+#[tokio::test]
+async fn what_costs_nothing_makes_no_invoice_and_is_spent() {
+    let g = start().await;
+    g.subscribed(json!({"base_price_cents": 0}), json!([flat("calls", "10")])).await;
+    g.at("2026-04-10T09:00:00Z").await;
+    assert_eq!(subtotals(&g.run().await), [0; 0]);
+    let open = g.items().await.into_iter().filter(|(_, status, _)| status == "due").count();
+    assert_eq!(open, 1, "the segment that is still open");
+    g.used(&[("calls", "1")]).await;
+    g.at("2026-05-10T09:00:00Z").await;
+    assert_eq!(subtotals(&g.run().await), [10]);
+    verified(&g.app).await;
+}
