@@ -39,7 +39,7 @@ async fn a_profile_is_saved_as_a_whole() {
     assert_eq!((saved.vat_number, saved.phone, saved.is_business), (None, None, true), "what is left out is emptied");
     let read = client.billing_profile_get().send().await.expect("one").into_inner().data.expect("one");
     assert_eq!(read.company_name, "Acme");
-    let rows = app.db().await.query("SELECT topic FROM outbox_events WHERE object_id = 'tnt_acme' ORDER BY sequence", &[]).await;
+    let rows = app.db().await.query("SELECT event_type FROM outbox_events WHERE object_id = 'tnt_acme' ORDER BY sequence", &[]).await;
     let topics: Vec<String> = rows.expect("events").iter().map(|r| r.get(0)).collect();
     assert_eq!(topics, ["tenant.billing_linked", "tenant.billing_updated"]);
 }

@@ -3,11 +3,11 @@
 //! The explanation of a line is enough to compute its amount again, by somebody who has nothing but the line.
 use super::store::LineRow;
 use crate::catalog::{self, PlanPrice};
-use crate::db::Conn;
+use crate::db::{Conn, take_role};
 use crate::db::schema::{segments, subscription_periods};
 use crate::error::{Error, Result};
 use crate::metering::totals::{self, SegmentUsage};
-use crate::op::OpContext;
+use crate::op::{OpContext, Scope};
 use crate::subscriptions::store::{BilledItemRow, PeriodRow, SegmentRow};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
@@ -67,7 +67,10 @@ async fn usage(conn: &mut Conn, op: &OpContext, item: &BilledItemRow, timezone: 
     let segment: SegmentRow =
         t::table.find((&item.tenant_id, item.source_id)).select(SegmentRow::as_select()).first(conn).await?;
     let price = catalog::plan_version(conn, segment.plan_id, segment.plan_version).await?;
+    // Usage does not say whose partner it is; the segment does, and it was found with the caller's own sight.
+    take_role(conn, &Scope::Platform).await?;
     let counted = totals::segment_usage(conn, &item.tenant_id, &[segment.segment_id]).await?;
+    take_role(conn, &op.scope).await?;
     let mut lines = vec![];
     for (metric_slug, tiers) in &price.tiers {
         let usage = counted.iter().find(|u| u.metric_slug == *metric_slug);

@@ -152,6 +152,23 @@ impl Db {
     }
 }
 
+/// The role that stands for a scope.
+const fn role(scope: &Scope) -> &'static str {
+    match scope {
+        Scope::Tenant(_) => "sc_tenant",
+        Scope::Partner(_) => "sc_partner",
+        Scope::Service(_) => "sc_service",
+        Scope::Public => "sc_public",
+        Scope::Platform => "sc_platform",
+    }
+}
+
+/// Goes on with another role in the open transaction; its variable must be set already. For the few reads whose rows do not
+/// say whose they are: what may be read was asked under the caller's own role before.
+pub async fn take_role(conn: &mut Conn, scope: &Scope) -> Result<()> {
+    Ok(conn.batch_execute(&format!("SET LOCAL ROLE {}", role(scope))).await?)
+}
+
 /// How full the pool is.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolStatus {
@@ -182,12 +199,12 @@ impl Transaction {
         conn: Object<AsyncPgConnection>, scope: &Scope, mode: Mode, statement_timeout: Duration,
     ) -> Result<Self> {
         let tx = Transaction { conn: Some(conn) };
-        let (role, variable, value) = match scope {
-            Scope::Tenant(id) => ("sc_tenant", "app.tenant_id", id.clone()),
-            Scope::Partner(id) => ("sc_partner", "app.partner_id", id.clone()),
-            Scope::Service(id) => ("sc_service", "app.service_id", id.to_string()),
-            Scope::Public => ("sc_public", "app.tenant_id", String::new()),
-            Scope::Platform => ("sc_platform", "app.tenant_id", String::new()),
+        let role = role(scope);
+        let (variable, value) = match scope {
+            Scope::Tenant(id) => ("app.tenant_id", id.clone()),
+            Scope::Partner(id) => ("app.partner_id", id.clone()),
+            Scope::Service(id) => ("app.service_id", id.to_string()),
+            Scope::Public | Scope::Platform => ("app.tenant_id", String::new()),
         };
         let how = match mode {
             Mode::Read => "READ COMMITTED READ ONLY",
