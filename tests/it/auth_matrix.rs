@@ -36,9 +36,16 @@ const ADMIN: [&str; 11] = [
     "admin:usage",
 ];
 const TENANT: [&str; 4] = ["billing:manage", "billing:read", "subscriptions:read", "services:read"];
-const SUPPORT: [&str; 5] = ["admin:tenants", "admin:subscriptions", "admin:usage", "admin:provisioning", "admin:billing"];
-const BILLING: [&str; 6] =
-    ["admin:billing", "admin:tenants", "admin:partners", "admin:subscriptions", "admin:accounting", "admin:usage"];
+const SUPPORT: [&str; 5] =
+    ["admin:tenants", "admin:subscriptions", "admin:usage", "admin:provisioning", "admin:billing"];
+const BILLING: [&str; 6] = [
+    "admin:billing",
+    "admin:tenants",
+    "admin:partners",
+    "admin:subscriptions",
+    "admin:accounting",
+    "admin:usage",
+];
 const PARTNER: [&str; 8] = [
     "admin:tenants",
     "admin:subscriptions",
@@ -60,10 +67,15 @@ async fn callers(app: &TestApp) -> Vec<Caller> {
         Caller { name, token, reach, reads: writes.clone(), writes, everything: false }
     };
     let there = |role: &str| app.token(role, "tnt_acme", "prt_north");
-    let super_admin = Caller { everything: true, ..of("super_admin", app.operator("super_admin"), Reach::Platform, &[]) };
-    let support = Caller { reads: SUPPORT.to_vec(), ..of("support", app.operator("support"), Reach::Platform, &[]) };
+    let super_admin =
+        Caller { everything: true, ..of("super_admin", app.operator("super_admin"), Reach::Platform, &[]) };
+    let support =
+        Caller { reads: SUPPORT.to_vec(), ..of("support", app.operator("support"), Reach::Platform, &[]) };
     // The same roles, granted where the operator is not the partner: they say nothing of how far one reaches.
-    let stranger = Caller { everything: true, ..of("super_admin of another partner", there("super_admin"), Reach::Tenant, &[]) };
+    let stranger = Caller {
+        everything: true,
+        ..of("super_admin of another partner", there("super_admin"), Reach::Tenant, &[])
+    };
     vec![
         super_admin,
         support,
@@ -76,9 +88,19 @@ async fn callers(app: &TestApp) -> Vec<Caller> {
         of("tenant_member", there("tenant_member"), Reach::Tenant, &["subscriptions:read", "services:read"]),
         of("a user without a role", app.token_with(&[], "tnt_acme", "prt_north"), Reach::Tenant, &[]),
         of("every permission, no role", app.token_with(&all, "tnt_acme", "prt_north"), Reach::Tenant, &all),
-        of("every permission at the operator", app.token_with(&all, "tnt_operator", OPERATOR), Reach::Tenant, &all),
+        of(
+            "every permission at the operator",
+            app.token_with(&all, "tnt_operator", OPERATOR),
+            Reach::Tenant,
+            &all,
+        ),
         of("a service", service.token, Reach::Service, &["registry:manage", "services:read"]),
-        of("a service nobody knows", app.service_token("client-unknown"), Reach::Service, &["registry:manage", "services:read"]),
+        of(
+            "a service nobody knows",
+            app.service_token("client-unknown"),
+            Reach::Service,
+            &["registry:manage", "services:read"],
+        ),
     ]
 }
 
@@ -117,7 +139,13 @@ async fn without_a_token_only_what_is_public_answers() {
     let app = TestApp::start().await;
     for operation in OPERATIONS {
         let answer = app.call(operation.method, &path(operation)).send().await;
-        assert_eq!(answer.status == 401, operation.level != Level::Public, "{}: {}", operation.id, answer.status);
+        assert_eq!(
+            answer.status == 401,
+            operation.level != Level::Public,
+            "{}: {}",
+            operation.id,
+            answer.status
+        );
     }
 }
 
@@ -130,7 +158,13 @@ async fn a_public_catalogue_is_open_and_nothing_else() {
         assert_eq!(answer.status == 401, !open, "{}: {}", operation.id, answer.status);
         // A token that is wrong is never better than none.
         let answer = app.call(operation.method, &path(operation)).token("nonsense").send().await;
-        assert_eq!(answer.status == 401, operation.level != Level::Public, "{}: {}", operation.id, answer.status);
+        assert_eq!(
+            answer.status == 401,
+            operation.level != Level::Public,
+            "{}: {}",
+            operation.id,
+            answer.status
+        );
     }
 }
 
@@ -145,7 +179,10 @@ async fn each_caller_gets_in_where_it_may_and_nowhere_else() {
             let allowed = may(caller, operation);
             if answer.status == 401 || (answer.status == 403) == allowed {
                 let said = String::from_utf8_lossy(&answer.body);
-                wrong.push(format!("{} as {}: {} (may: {allowed}) {said}", operation.id, caller.name, answer.status));
+                wrong.push(format!(
+                    "{} as {}: {} (may: {allowed}) {said}",
+                    operation.id, caller.name, answer.status
+                ));
             }
         }
     }

@@ -23,8 +23,13 @@ fn found_after(change: impl FnOnce(&mut Value)) -> Vec<String> {
 
 #[test]
 fn a_changed_limit_is_found() {
-    let found = found_after(|doc| doc["components"]["schemas"]["PlanCreateRequest"]["properties"]["name"]["maxLength"] = json!(201));
-    assert!(found.iter().any(|d| d.contains("/api/v1/admin/catalog/plans") && d.contains("maxLength")), "{found:?}");
+    let found = found_after(|doc| {
+        doc["components"]["schemas"]["PlanCreateRequest"]["properties"]["name"]["maxLength"] = json!(201)
+    });
+    assert!(
+        found.iter().any(|d| d.contains("/api/v1/admin/catalog/plans") && d.contains("maxLength")),
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -42,6 +47,9 @@ fn a_missing_and_an_additional_operation_are_found() {
         let taken = paths.remove("/api/v1/billing/invoices").expect("there");
         paths.insert("/api/v1/billing/bills".into(), taken);
     });
-    assert!(found.iter().any(|d| d.contains("/billing/invoices") && d.contains("not in the specification")), "{found:?}");
+    assert!(
+        found.iter().any(|d| d.contains("/billing/invoices") && d.contains("not in the specification")),
+        "{found:?}"
+    );
     assert!(found.iter().any(|d| d.contains("/billing/bills") && d.contains("not registered")), "{found:?}");
 }

@@ -33,7 +33,8 @@ fn the_list_of_uncovered_operations_only_gets_shorter() {
         .map(str::to_owned)
         .collect();
     let known: BTreeSet<&str> = OPERATIONS.iter().map(|o| o.id).collect();
-    let uncovered: BTreeSet<String> = known.iter().filter(|id| !is_covered(id)).map(|id| (*id).to_owned()).collect();
+    let uncovered: BTreeSet<String> =
+        known.iter().filter(|id| !is_covered(id)).map(|id| (*id).to_owned()).collect();
     let missing: Vec<_> = uncovered.difference(&listed).collect();
     let done: Vec<_> = listed.difference(&uncovered).collect();
     assert!(missing.is_empty(), "no test calls these by name: {missing:?}");

@@ -11,7 +11,8 @@ async fn a_server_answers_and_leaves_nothing() {
     let name: String = row.get(0);
     drop(app);
     let cluster = scaicontrol_tests::database::Database::empty().await;
-    let there = cluster.connect().await.query_opt("SELECT 1 FROM pg_database WHERE datname = $1", &[&name]).await;
+    let there =
+        cluster.connect().await.query_opt("SELECT 1 FROM pg_database WHERE datname = $1", &[&name]).await;
     assert!(there.expect("the list").is_none(), "{name} is still there");
 }
 

@@ -3,8 +3,8 @@ use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use scaicontrol_server::identity::dev_issuer::{AUDIENCE, DevIssuer};
-use scaicontrol_tests::{TestApp, wait};
 use scaicontrol_tests::issuer::Issuer;
+use scaicontrol_tests::{TestApp, wait};
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -75,13 +75,27 @@ async fn a_public_key_is_no_secret() {
     let x = jwks["keys"][0]["x"].as_str().expect("a key").to_owned();
     let raw = URL_SAFE_NO_PAD.decode(&x).expect("base64");
     // An Ed25519 key as PEM: twelve fixed bytes before the key.
-    let der: Vec<u8> = [&[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00][..], &raw].concat();
+    let der: Vec<u8> =
+        [&[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00][..], &raw].concat();
     let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(&der));
     let kid = app.issuer().signer().key_id().to_owned();
-    let secrets = [raw, x.into_bytes(), der, pem.clone().into_bytes(), pem.trim().as_bytes().to_vec(), jwks.to_string().into_bytes()];
+    let secrets = [
+        raw,
+        x.into_bytes(),
+        der,
+        pem.clone().into_bytes(),
+        pem.trim().as_bytes().to_vec(),
+        jwks.to_string().into_bytes(),
+    ];
     for (i, secret) in secrets.iter().enumerate() {
-        for (alg, algorithm) in [("HS256", hmac::HMAC_SHA256), ("HS384", hmac::HMAC_SHA384), ("HS512", hmac::HMAC_SHA512)] {
-            let signed = format!("{}.{}", encode(&json!({"alg": alg, "typ": "JWT", "kid": kid})), encode(&claims(&app)));
+        for (alg, algorithm) in
+            [("HS256", hmac::HMAC_SHA256), ("HS384", hmac::HMAC_SHA384), ("HS512", hmac::HMAC_SHA512)]
+        {
+            let signed = format!(
+                "{}.{}",
+                encode(&json!({"alg": alg, "typ": "JWT", "kid": kid})),
+                encode(&claims(&app))
+            );
             let tag = hmac::sign(&hmac::Key::new(algorithm, secret), signed.as_bytes());
             let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag.as_ref()));
             assert_eq!(status(&app, &token).await, 401, "{alg} with form {i} of the public key");
@@ -95,16 +109,32 @@ async fn a_foreign_key_does_not_sign() {
     let stranger = DevIssuer::generate(app.issuer().url());
     assert_eq!(status(&app, &stranger.sign(&claims(&app))).await, 401, "its own key id");
     let kid = app.issuer().signer().key_id();
-    assert_eq!(status(&app, &stranger.sign_with_header(&header(kid), &claims(&app))).await, 401, "our key id");
-    assert_eq!(status(&app, &app.issuer().signer().sign_with_header(&json!({"alg": "EdDSA"}), &claims(&app))).await, 401, "no key id");
+    assert_eq!(
+        status(&app, &stranger.sign_with_header(&header(kid), &claims(&app))).await,
+        401,
+        "our key id"
+    );
+    assert_eq!(
+        status(&app, &app.issuer().signer().sign_with_header(&json!({"alg": "EdDSA"}), &claims(&app))).await,
+        401,
+        "no key id"
+    );
     let other = json!({"alg": "ES256", "typ": "JWT", "kid": kid});
-    assert_eq!(status(&app, &app.issuer().signer().sign_with_header(&other, &claims(&app))).await, 401, "another algorithm");
+    assert_eq!(
+        status(&app, &app.issuer().signer().sign_with_header(&other, &claims(&app))).await,
+        401,
+        "another algorithm"
+    );
     let good = app.issuer().signer().sign(&claims(&app));
     let (signed, signature) = good.rsplit_once('.').expect("three parts");
     let mut parts = signed.split('.');
     let head = parts.next().expect("a header");
     let changed = with(claims(&app), "tenant_id", json!("tnt_2"));
-    assert_eq!(status(&app, &format!("{head}.{}.{signature}", encode(&changed))).await, 401, "changed claims");
+    assert_eq!(
+        status(&app, &format!("{head}.{}.{signature}", encode(&changed))).await,
+        401,
+        "changed claims"
+    );
 }
 
 #[tokio::test]
@@ -114,12 +144,25 @@ async fn a_key_that_comes_with_the_token_is_not_looked_at() {
     let jwks: Value = serde_json::from_slice(&attacker.signer().jwks()).expect("json");
     let url = format!("{}/api/v1/platform/.well-known/jwks.json", attacker.url());
     for kid in [attacker.signer().key_id(), app.issuer().signer().key_id()] {
-        for (name, value) in [("jwk", jwks["keys"][0].clone()), ("jku", json!(url)), ("x5u", json!(url)), ("x5c", json!(["AAAA"]))] {
+        for (name, value) in [
+            ("jwk", jwks["keys"][0].clone()),
+            ("jku", json!(url)),
+            ("x5u", json!(url)),
+            ("x5c", json!(["AAAA"])),
+        ] {
             let head = with(header(kid), name, value);
-            assert_eq!(status(&app, &attacker.signer().sign_with_header(&head, &claims(&app))).await, 401, "{name}");
+            assert_eq!(
+                status(&app, &attacker.signer().sign_with_header(&head, &claims(&app))).await,
+                401,
+                "{name}"
+            );
             // The issuer itself does not send such headers either.
             let own = with(header(app.issuer().signer().key_id()), name, head[name].clone());
-            assert_eq!(status(&app, &app.issuer().signer().sign_with_header(&own, &claims(&app))).await, 401, "{name} of our own");
+            assert_eq!(
+                status(&app, &app.issuer().signer().sign_with_header(&own, &claims(&app))).await,
+                401,
+                "{name} of our own"
+            );
         }
     }
     assert_eq!(attacker.fetches(), 0, "nobody asked the attacker");
@@ -138,7 +181,11 @@ async fn a_flood_of_key_ids_costs_one_fetch() {
     let answers = futures::future::join_all(flood).await;
     assert!(answers.iter().all(|s| *s == 401), "{answers:?}");
     assert_eq!(app.issuer().fetches() - before, 1);
-    assert_eq!(status(&app, &app.issuer().signer().sign(&claims(&app))).await, 200, "the known key still works");
+    assert_eq!(
+        status(&app, &app.issuer().signer().sign(&claims(&app))).await,
+        200,
+        "the known key still works"
+    );
 }
 
 #[tokio::test]
@@ -153,7 +200,11 @@ async fn times_issuer_and_audience_are_checked() {
         ("not yet", with(good(), "nbf", json!(now() + 3600)), 401),
         ("not yet, within the leeway", with(good(), "nbf", json!(now() + 20)), 200),
         ("another issuer", with(good(), "iss", json!("https://id.example.com")), 401),
-        ("an issuer that begins like ours", with(good(), "iss", json!(format!("{}.example.com", app.issuer().url()))), 401),
+        (
+            "an issuer that begins like ours",
+            with(good(), "iss", json!(format!("{}.example.com", app.issuer().url()))),
+            401,
+        ),
         ("no issuer", without(good(), "iss"), 401),
         ("another audience", with(good(), "aud", json!("somebody")), 401),
         ("other audiences", with(good(), "aud", json!(["somebody", "else"])), 401),
@@ -163,7 +214,8 @@ async fn times_issuer_and_audience_are_checked() {
         ("a time that is a text", with(good(), "exp", json!("tomorrow")), 401),
     ];
     for (what, claims, expected) in cases {
-        let answer = app.call("GET", "/api/v1/auth/me").token(&app.issuer().signer().sign(&claims)).send().await;
+        let answer =
+            app.call("GET", "/api/v1/auth/me").token(&app.issuer().signer().sign(&claims)).send().await;
         assert_eq!(answer.status, expected, "{what}: {}", String::from_utf8_lossy(&answer.body));
     }
 }
@@ -173,19 +225,47 @@ async fn what_is_no_token_is_refused() {
     let app = TestApp::start().await;
     let good = app.issuer().signer().sign(&claims(&app));
     let long = "a".repeat(6000);
-    for token in ["", "a", "a.b", "a.b.c", "a.b.c.d", "..", &format!("{good}."), &format!("{good}x"), &long, "%00", "\u{e9}"] {
-        let answer = app.call("GET", "/api/v1/auth/me").header("authorization", &format!("Bearer {token}")).send().await;
+    for token in [
+        "",
+        "a",
+        "a.b",
+        "a.b.c",
+        "a.b.c.d",
+        "..",
+        &format!("{good}."),
+        &format!("{good}x"),
+        &long,
+        "%00",
+        "\u{e9}",
+    ] {
+        let answer = app
+            .call("GET", "/api/v1/auth/me")
+            .header("authorization", &format!("Bearer {token}"))
+            .send()
+            .await;
         assert_eq!(answer.status, 401, "{token:?}");
     }
-    for header in [format!("Basic {good}"), good.clone(), format!("Bearer{good}"), "Bearer".to_owned(), format!("Bearer {good} {good}")] {
+    for header in [
+        format!("Basic {good}"),
+        good.clone(),
+        format!("Bearer{good}"),
+        "Bearer".to_owned(),
+        format!("Bearer {good} {good}"),
+    ] {
         let answer = app.call("GET", "/api/v1/auth/me").header("authorization", &header).send().await;
         assert_eq!(answer.status, 401, "{header:?}");
     }
     let twice = app.call("GET", "/api/v1/auth/me").token(&good).token(&good).send().await;
     assert_eq!(twice.status, 401, "two tokens");
-    let both = app.call("GET", "/api/v1/auth/me").token(&good).header("x-scaicontrol-key", "sck_abcdefgh_x").send().await;
+    let both = app
+        .call("GET", "/api/v1/auth/me")
+        .token(&good)
+        .header("x-scaicontrol-key", "sck_abcdefgh_x")
+        .send()
+        .await;
     assert_eq!(both.status, 401, "a token and a key");
-    let lower = app.call("GET", "/api/v1/auth/me").header("authorization", &format!("bearer {good}")).send().await;
+    let lower =
+        app.call("GET", "/api/v1/auth/me").header("authorization", &format!("bearer {good}")).send().await;
     assert_eq!(lower.status, 200, "the scheme's case says nothing");
 }
 

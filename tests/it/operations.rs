@@ -12,12 +12,14 @@ fn specified() -> BTreeMap<String, (String, String, Value)> {
     let mut all = BTreeMap::new();
     for entry in std::fs::read_dir(folder).expect("api-spec/").flatten() {
         let text = std::fs::read_to_string(entry.path()).expect("a file");
-        let file: Value = serde_norway::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", entry.path().display()));
+        let file: Value =
+            serde_norway::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", entry.path().display()));
         let base = file["servers"][0]["url"].as_str().unwrap_or_default().trim_end_matches('/').to_owned();
         for (path, item) in file["paths"].as_object().into_iter().flatten() {
             for (method, operation) in item.as_object().into_iter().flatten() {
                 if let Some(id) = operation["operationId"].as_str() {
-                    let whole = if path.starts_with("/api/") { path.clone() } else { format!("{base}{path}") };
+                    let whole =
+                        if path.starts_with("/api/") { path.clone() } else { format!("{base}{path}") };
                     all.insert(id.to_owned(), (method.to_uppercase(), whole, operation.clone()));
                 }
             }
@@ -45,9 +47,14 @@ fn level_and_permission_are_those_of_the_specification() {
         if said["x-planned"] == true {
             continue;
         }
-        let known = OPERATIONS.iter().find(|o| o.id == id).unwrap_or_else(|| panic!("{id} is not in the table"));
+        let known =
+            OPERATIONS.iter().find(|o| o.id == id).unwrap_or_else(|| panic!("{id} is not in the table"));
         assert_eq!(known.method, method, "{id}");
-        assert!(path.ends_with(known.path) || known.path.ends_with(&path), "{id}: {path} is not {}", known.path);
+        assert!(
+            path.ends_with(known.path) || known.path.ends_with(&path),
+            "{id}: {path} is not {}",
+            known.path
+        );
         assert_eq!(Some(known.permission), said["x-permission"].as_str(), "{id}: permission");
         assert_eq!(known.level, level(said["x-level"].as_str().unwrap_or_default()), "{id}: level");
         assert_eq!(known.idempotent, said["x-idempotent"] == true, "{id}: Idempotency-Key");

@@ -22,7 +22,9 @@ fn with(mut value: Value, name: &str, field: Value) -> Value {
 #[tokio::test]
 async fn an_unknown_route_and_a_wrong_method() {
     let app = TestApp::start().await;
-    for path in ["/nothing", "/api/v1", "/api/v2/catalog/services", "/api/v1/catalog/services/x/y", "/health/dead"] {
+    for path in
+        ["/nothing", "/api/v1", "/api/v2/catalog/services", "/api/v1/catalog/services/x/y", "/health/dead"]
+    {
         app.call("GET", path).send().await.refused(404);
     }
     let answer = app.call("DELETE", "/api/v1/admin/partners/prt_1").send().await;
@@ -126,16 +128,31 @@ async fn a_body_that_is_not_right_names_the_field() {
 async fn a_body_of_another_type_or_too_large() {
     let app = TestApp::start().await;
     let token = app.operator("super_admin");
-    for media in ["text/plain", "application/xml", "application/x-www-form-urlencoded", "application/jsonp", "json"] {
-        let answer = app.call("POST", PLANS).token(&token).header("content-type", media).bytes(a_plan().to_string()).send().await;
+    for media in
+        ["text/plain", "application/xml", "application/x-www-form-urlencoded", "application/jsonp", "json"]
+    {
+        let answer = app
+            .call("POST", PLANS)
+            .token(&token)
+            .header("content-type", media)
+            .bytes(a_plan().to_string())
+            .send()
+            .await;
         answer.refused(415);
     }
-    let charset = app.call("POST", PLANS).token(&token).header("content-type", "Application/JSON; charset=utf-8");
+    let charset =
+        app.call("POST", PLANS).token(&token).header("content-type", "Application/JSON; charset=utf-8");
     let answer = charset.bytes(a_plan().to_string()).send().await;
     assert_ne!(answer.status, 415);
     let limit = scaicontrol_tests::spec::operation("admin_plan_create").max_body_bytes;
     let large = format!("{{\"name\": \"{}\"}}", "x".repeat(limit));
-    let answer = app.call("POST", PLANS).token(&token).header("content-type", "application/json").bytes(large).send().await;
+    let answer = app
+        .call("POST", PLANS)
+        .token(&token)
+        .header("content-type", "application/json")
+        .bytes(large)
+        .send()
+        .await;
     answer.refused(413);
 }
 
@@ -145,7 +162,13 @@ async fn an_unauthorized_caller_learns_nothing_of_the_body() {
     let answer = app.call("POST", PLANS).header("content-type", "text/plain").bytes("{").send().await;
     answer.refused(401);
     let tenant = app.token("tenant_admin", "tnt_1", "prt_1");
-    app.call("POST", PLANS).token(&tenant).header("content-type", "application/json").bytes("{").send().await.refused(403);
+    app.call("POST", PLANS)
+        .token(&tenant)
+        .header("content-type", "application/json")
+        .bytes("{")
+        .send()
+        .await
+        .refused(403);
 }
 
 #[tokio::test]
@@ -156,7 +179,10 @@ async fn what_is_no_http_gets_the_envelope_too() {
     for (what, bytes) in [
         ("no request line", b"nonsense\r\n\r\n".to_vec()),
         ("a blank in the path", b"GET /a b HTTP/1.1\r\nhost: a\r\n\r\n".to_vec()),
-        ("two lengths", b"POST /health HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n".to_vec()),
+        (
+            "two lengths",
+            b"POST /health HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n".to_vec(),
+        ),
         ("a long path", long_uri.into_bytes()),
         ("many headers", header.into_bytes()),
     ] {
@@ -176,7 +202,11 @@ async fn head_is_get_without_a_body() {
     for path in ["/health", "/api/v1/admin/partners", "/openapi.json", "/metrics"] {
         let get = app.call("GET", path).token(&token).send().await;
         let head = app.call("HEAD", path).token(&token).send().await;
-        assert_eq!((head.status, head.header("content-type")), (get.status, get.header("content-type")), "{path}");
+        assert_eq!(
+            (head.status, head.header("content-type")),
+            (get.status, get.header("content-type")),
+            "{path}"
+        );
     }
     assert_eq!(app.call("HEAD", "/nothing").send().await.status, 404);
     assert_eq!(app.call("HEAD", "/api/v1/admin/partners").send().await.status, 401);
@@ -188,15 +218,27 @@ async fn only_configured_origins_may_call_from_a_browser() {
     let app = TestApp::with(&[("cors.origins", OURS)]).await;
     let preflight = |origin: &str| {
         let call = app.call("OPTIONS", PLANS).header("origin", origin);
-        call.header("access-control-request-method", "POST").header("access-control-request-headers", "authorization").send()
+        call.header("access-control-request-method", "POST")
+            .header("access-control-request-headers", "authorization")
+            .send()
     };
     let answer = preflight(OURS).await;
     assert_eq!((answer.status, answer.body.len()), (204, 0));
     assert_eq!(answer.header("access-control-allow-origin"), Some(OURS));
-    assert!(answer.header("access-control-allow-methods").is_some_and(|m| m.contains("POST")), "{:?}", answer.headers);
-    assert!(answer.header("access-control-allow-headers").is_some_and(|h| h.contains("authorization") && h.contains("idempotency-key")));
+    assert!(
+        answer.header("access-control-allow-methods").is_some_and(|m| m.contains("POST")),
+        "{:?}",
+        answer.headers
+    );
+    assert!(
+        answer
+            .header("access-control-allow-headers")
+            .is_some_and(|h| h.contains("authorization") && h.contains("idempotency-key"))
+    );
     assert_eq!(answer.header("access-control-allow-credentials"), None, "tokens are sent, not cookies");
-    for other in ["https://evil.example.com", "https://app.example.com.evil.com", "http://app.example.com", "null"] {
+    for other in
+        ["https://evil.example.com", "https://app.example.com.evil.com", "http://app.example.com", "null"]
+    {
         assert_eq!(preflight(other).await.header("access-control-allow-origin"), None, "{other}");
     }
     let answer = app.call("GET", "/health").header("origin", OURS).send().await;
@@ -211,12 +253,22 @@ async fn only_configured_origins_may_call_from_a_browser() {
 #[tokio::test]
 async fn every_answer_carries_the_security_headers() {
     let app = TestApp::start().await;
-    for (method, path) in [("GET", "/health"), ("GET", "/nothing"), ("POST", "/health"), ("GET", "/api/v1/auth/me"), ("OPTIONS", "/health"), ("GET", "/%")] {
+    for (method, path) in [
+        ("GET", "/health"),
+        ("GET", "/nothing"),
+        ("POST", "/health"),
+        ("GET", "/api/v1/auth/me"),
+        ("OPTIONS", "/health"),
+        ("GET", "/%"),
+    ] {
         let answer = app.call(method, path).send().await;
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{method} {path}");
         assert_eq!(answer.header("x-frame-options"), Some("DENY"), "{method} {path}");
         assert_eq!(answer.header("referrer-policy"), Some("no-referrer"), "{method} {path}");
-        assert!(answer.header("content-security-policy").is_some_and(|p| p.contains("frame-ancestors 'none'")), "{method} {path}");
+        assert!(
+            answer.header("content-security-policy").is_some_and(|p| p.contains("frame-ancestors 'none'")),
+            "{method} {path}"
+        );
         assert_eq!(answer.header("cache-control"), Some("no-store"), "{method} {path}");
         assert_eq!(answer.header("server"), None, "nobody needs to know");
     }
@@ -277,7 +329,10 @@ async fn stopping_finishes_what_is_in_hand() {
     let addr = app.addr();
     let stopping = app.stop(Duration::from_secs(20));
     let releasing = async {
-        wait::until("no new connection is taken", async || tokio::net::TcpStream::connect(addr).await.is_err()).await;
+        wait::until("no new connection is taken", async || {
+            tokio::net::TcpStream::connect(addr).await.is_err()
+        })
+        .await;
         held.rollback().await.expect("released");
     };
     wait::at_most("the stop", async { tokio::join!(stopping, releasing) }).await;

@@ -23,7 +23,10 @@ async fn up_down_and_up_again_leave_the_same() {
     let back = migrations::down(&url, disk.len()).await.expect("down");
     assert_eq!(back.len(), disk.len(), "{back:?}");
     let left = snapshot(&client).await;
-    let left: Vec<_> = left.iter().filter(|f| !f.contains("__diesel_schema_migrations") && !f.contains("sc_migrations")).collect();
+    let left: Vec<_> = left
+        .iter()
+        .filter(|f| !f.contains("__diesel_schema_migrations") && !f.contains("sc_migrations"))
+        .collect();
     assert!(left.is_empty(), "left behind: {left:#?}");
 
     migrations::up(&url).await.expect("up again");
@@ -34,7 +37,10 @@ async fn up_down_and_up_again_leave_the_same() {
 
 #[test]
 fn the_program_holds_the_migrations_that_are_here() {
-    let disk: Vec<String> = migrations_on_disk().into_iter().map(|(n, _)| n.split('_').next().unwrap_or_default().replace('-', "")).collect();
+    let disk: Vec<String> = migrations_on_disk()
+        .into_iter()
+        .map(|(n, _)| n.split('_').next().unwrap_or_default().replace('-', ""))
+        .collect();
     assert_eq!(migrations::versions(), disk);
 }
 
@@ -66,11 +72,15 @@ type Table = (Vec<String>, BTreeMap<String, String>);
 fn tables_of_the_program() -> BTreeMap<String, Table> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../impl/server/src/db/schema.rs");
     let text = std::fs::read_to_string(file).expect("schema.rs");
-    let table = regex::Regex::new(r"(?s)table! \{\s*(?:#\[[^\]]*\]\s*)*(\w+) \(([^)]*)\) \{(.*?)\n    \}").expect("a pattern");
+    let table = regex::Regex::new(r"(?s)table! \{\s*(?:#\[[^\]]*\]\s*)*(\w+) \(([^)]*)\) \{(.*?)\n    \}")
+        .expect("a pattern");
     let column = regex::Regex::new(r"(?m)^\s*(?:r#)?(\w+) -> ([\w<>]+),").expect("a pattern");
     let found = table.captures_iter(&text).map(|c| {
         let key = c[2].split(',').map(|k| k.trim().to_owned()).collect();
-        let columns = column.captures_iter(&c[3]).map(|c| (c[1].trim_end_matches('_').to_owned(), c[2].to_owned())).collect();
+        let columns = column
+            .captures_iter(&c[3])
+            .map(|c| (c[1].trim_end_matches('_').to_owned(), c[2].to_owned()))
+            .collect();
         (c[1].to_owned(), (key, columns))
     });
     found.collect()
@@ -84,7 +94,8 @@ async fn tables_of_the_database(client: &Client) -> BTreeMap<String, Table> {
           AND a.attnum > 0 AND NOT a.attisdropped";
     let mut tables: BTreeMap<String, Table> = BTreeMap::new();
     for row in client.query(columns, &[&DIESELS]).await.expect("the columns") {
-        let (table, column, kind, not_null): (String, String, String, bool) = (row.get(0), row.get(1), row.get(2), row.get(3));
+        let (table, column, kind, not_null): (String, String, String, bool) =
+            (row.get(0), row.get(1), row.get(2), row.get(3));
         let kind = match kind.as_str() {
             "text" => "Text",
             "uuid" => "Uuid",
@@ -133,11 +144,16 @@ async fn the_program_knows_the_tables_as_they_are() {
         }
         for column in columns.keys().chain(real_columns.keys()).collect::<BTreeSet<_>>() {
             if columns.get(column) != real_columns.get(column) {
-                wrong.push(format!("{name}.{column}: {:?}, in the database {:?}", columns.get(column), real_columns.get(column)));
+                wrong.push(format!(
+                    "{name}.{column}: {:?}, in the database {:?}",
+                    columns.get(column),
+                    real_columns.get(column)
+                ));
             }
         }
     }
-    wrong.extend(real.keys().filter(|n| !known.contains_key(*n)).map(|n| format!("{n}: is not in schema.rs")));
+    wrong
+        .extend(real.keys().filter(|n| !known.contains_key(*n)).map(|n| format!("{n}: is not in schema.rs")));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -149,20 +165,39 @@ async fn money_is_whole_cents() {
                WHERE table_schema = 'public' AND column_name LIKE '%cents' AND data_type <> 'bigint'
                  -- A price of one unit may be a fraction of a cent.
                  AND NOT (column_name LIKE '%unit_price_cents' AND data_type = 'numeric' AND numeric_scale IS NOT NULL)";
-    let wrong: Vec<String> = client.query(sql, &[]).await.expect("columns").iter().map(|r| r.get(0)).collect();
+    let wrong: Vec<String> =
+        client.query(sql, &[]).await.expect("columns").iter().map(|r| r.get(0)).collect();
     assert!(wrong.is_empty(), "{wrong:?}");
     let sql = "SELECT format('%s.%s', table_name, column_name) FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> $1
                AND (data_type IN ('real', 'double precision', 'money') OR (data_type = 'numeric' AND numeric_scale IS NULL)
                  OR data_type = 'timestamp without time zone')";
-    let wrong: Vec<String> = client.query(sql, &[&DIESELS]).await.expect("columns").iter().map(|r| r.get(0)).collect();
+    let wrong: Vec<String> =
+        client.query(sql, &[&DIESELS]).await.expect("columns").iter().map(|r| r.get(0)).collect();
     assert!(wrong.is_empty(), "no floats, no numbers without a scale, no times without a zone: {wrong:?}");
 }
 
 /// Columns that hold one of a few words, by their names.
 const ENUMS: [&str; 20] = [
-    "status", "kind", "level", "severity", "aggregation", "pricing_model", "billing_period", "document_type", "source_type", "series",
-    "suspension_reason", "vat_number_status", "health_status", "role", "tax_category", "requested_tax_category", "preferred_language",
-    "preferred_einvoice_format", "currency", "country_code",
+    "status",
+    "kind",
+    "level",
+    "severity",
+    "aggregation",
+    "pricing_model",
+    "billing_period",
+    "document_type",
+    "source_type",
+    "series",
+    "suspension_reason",
+    "vat_number_status",
+    "health_status",
+    "role",
+    "tax_category",
+    "requested_tax_category",
+    "preferred_language",
+    "preferred_einvoice_format",
+    "currency",
+    "country_code",
 ];
 
 #[tokio::test]
@@ -178,7 +213,8 @@ async fn every_enum_has_a_check() {
           AND NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'c' AND a.attnum = ANY (k.conkey))";
     let names: Vec<&str> = ENUMS.to_vec();
     let rows = client.query(sql, &[&names]).await.expect("columns");
-    let wrong: Vec<String> = rows.iter().map(|r| format!("{}.{}", r.get::<_, &str>(0), r.get::<_, &str>(1))).collect();
+    let wrong: Vec<String> =
+        rows.iter().map(|r| format!("{}.{}", r.get::<_, &str>(0), r.get::<_, &str>(1))).collect();
     assert!(wrong.is_empty(), "columns without a CHECK: {wrong:?}");
 }
 

@@ -45,7 +45,14 @@ async fn world() -> World {
     World { app, service, acme, other }
 }
 
-async fn side(app: &TestApp, service: &Service, plan: &given::Plan, tenant: &str, partner: &str, prefix: &str) -> Side {
+async fn side(
+    app: &TestApp,
+    service: &Service,
+    plan: &given::Plan,
+    tenant: &str,
+    partner: &str,
+    prefix: &str,
+) -> Side {
     let tenant = given::tenant(app, tenant, partner).await;
     let partner_admin = app.token("partner_admin", &format!("{}_home", tenant.id), partner);
     let path = format!("/api/v1/admin/partners/{partner}");
@@ -53,7 +60,12 @@ async fn side(app: &TestApp, service: &Service, plan: &given::Plan, tenant: &str
     app.call("PATCH", &path).token(&app.operator("super_admin")).json(&prefix).send().await.expect(200);
     let subscription = given::subscription(app, &tenant, plan, 1).await;
     let event = json!({"idempotency_key": "first", "tenant_id": tenant.id, "metric_slug": "api_calls", "quantity": "7"});
-    let answer = app.call("POST", "/api/v1/metering/events").token(&service.token).json(&json!({"events": [event]})).send().await;
+    let answer = app
+        .call("POST", "/api/v1/metering/events")
+        .token(&service.token)
+        .json(&json!({"events": [event]}))
+        .send()
+        .await;
     assert_eq!(answer.data(202)["accepted"], 1);
     let invoice = given::draft(app, &partner_admin, &tenant, "10000").await;
     let path = format!("/api/v1/admin/invoices/{invoice}/finalize");
@@ -78,7 +90,9 @@ fn path(operation: &Operation, world: &World, side: Option<&Side>) -> String {
             ("partner_id", Some(s)) => s.tenant.partner.clone(),
             ("partner_id", None) => "prt_nobody".to_owned(),
             // What can only be done to a draft would be refused for another reason.
-            ("invoice_id", Some(s)) if operation.method == "GET" && operation.level == Level::Tenant => s.invoice.to_string(),
+            ("invoice_id", Some(s)) if operation.method == "GET" && operation.level == Level::Tenant => {
+                s.invoice.to_string()
+            }
             ("invoice_id", Some(s)) => s.draft.to_string(),
             ("subscription_id", Some(s)) => s.subscription.to_string(),
             ("slug" | "service_slug", _) => world.service.slug.clone(),
@@ -112,7 +126,9 @@ async fn holdings(db: &Client, side: &Side) -> BTreeMap<String, String> {
             continue;
         }
         let id = if column == "tenant_id" { &side.tenant.id } else { &side.tenant.partner };
-        let sql = format!("SELECT coalesce(md5(string_agg(t::text, ',' ORDER BY t::text)), '') FROM {table} t WHERE {column} = $1");
+        let sql = format!(
+            "SELECT coalesce(md5(string_agg(t::text, ',' ORDER BY t::text)), '') FROM {table} t WHERE {column} = $1"
+        );
         let row = db.query_one(&sql, &[id]).await.expect("a digest");
         all.insert(format!("{table}.{column}"), row.get(0));
     }
@@ -148,11 +164,18 @@ async fn another_tenants_and_another_partners_things_are_not_there() {
         }
         if is_owned(operation) {
             let theirs = answer.refused(404);
-            let nobodys = ask(&world, operation, &path(operation, &world, None), token, "tnt_nobody").await.refused(404);
+            let nobodys = ask(&world, operation, &path(operation, &world, None), token, "tnt_nobody")
+                .await
+                .refused(404);
             assert_eq!(theirs.message(), nobodys.message(), "{}: the two can be told apart", operation.id);
         }
         if spec::takes_field(operation, "tenant_id") {
-            assert!(answer.status == 404 || answer.status == 200, "{}: {}: {said}", operation.id, answer.status);
+            assert!(
+                answer.status == 404 || answer.status == 200,
+                "{}: {}: {said}",
+                operation.id,
+                answer.status
+            );
         }
     }
     assert!(tried >= 25, "{tried} operations were tried");
@@ -163,7 +186,10 @@ async fn another_tenants_and_another_partners_things_are_not_there() {
 async fn a_filter_reaches_no_further_than_its_caller() {
     let world = world().await;
     let mut tried = 0;
-    for operation in OPERATIONS.iter().filter(|o| o.level == Level::Partner && o.method == "GET" && o.path_params.is_empty()) {
+    for operation in OPERATIONS
+        .iter()
+        .filter(|o| o.level == Level::Partner && o.method == "GET" && o.path_params.is_empty())
+    {
         for parameter in spec::query_parameters(operation) {
             let value = match parameter {
                 "tenant_id" => &world.acme.tenant.id,
@@ -174,7 +200,8 @@ async fn a_filter_reaches_no_further_than_its_caller() {
             tried += 1;
             let target = format!("{}?{parameter}={value}", operation.path);
             let answer = world.app.call("GET", &target).token(&world.other.partner_admin).send().await;
-            let found = if answer.status == 404 { 0 } else { answer.data(200).as_array().map_or(0, Vec::len) };
+            let found =
+                if answer.status == 404 { 0 } else { answer.data(200).as_array().map_or(0, Vec::len) };
             assert_eq!(found, 0, "{target}");
         }
     }
@@ -192,16 +219,30 @@ async fn each_sees_what_is_its_own() {
                 Level::Partner => &side.partner_admin,
                 _ => continue,
             };
-            let answer = world.app.call("GET", &path(operation, &world, Some(side))).token(token).send().await;
+            let answer =
+                world.app.call("GET", &path(operation, &world, Some(side))).token(token).send().await;
             answer.expect(200);
         }
-        let list = world.app.call("GET", "/api/v1/billing/invoices").token(&side.tenant.admin).send().await.data(200);
+        let list = world
+            .app
+            .call("GET", "/api/v1/billing/invoices")
+            .token(&side.tenant.admin)
+            .send()
+            .await
+            .data(200);
         assert_eq!(list.as_array().map(Vec::len), Some(1), "{list}");
         assert_eq!(list[0]["id"], side.invoice.to_string(), "the numbered one, and no draft");
-        let list = world.app.call("GET", "/api/v1/admin/invoices").token(&side.partner_admin).send().await.data(200);
+        let list =
+            world.app.call("GET", "/api/v1/admin/invoices").token(&side.partner_admin).send().await.data(200);
         assert_eq!(list.as_array().map(Vec::len), Some(2), "{list}");
     }
-    let list = world.app.call("GET", "/api/v1/admin/invoices").token(&world.app.operator("billing_admin")).send().await.data(200);
+    let list = world
+        .app
+        .call("GET", "/api/v1/admin/invoices")
+        .token(&world.app.operator("billing_admin"))
+        .send()
+        .await
+        .data(200);
     assert_eq!(list.as_array().map(Vec::len), Some(4), "the operator sees all");
 }
 
@@ -217,9 +258,18 @@ async fn a_service_reaches_only_tenants_that_subscribed_to_it() {
         app.call("GET", &target).token(&stranger.token).send().await.refused(404);
     }
     let event = json!({"idempotency_key": "k", "tenant_id": world.acme.tenant.id, "metric_slug": "api_calls", "quantity": "1"});
-    let answer = app.call("POST", "/api/v1/metering/events").token(&stranger.token).json(&json!({"events": [event]})).send().await;
+    let answer = app
+        .call("POST", "/api/v1/metering/events")
+        .token(&stranger.token)
+        .json(&json!({"events": [event]}))
+        .send()
+        .await;
     let result = answer.data(202);
-    assert_eq!((&result["accepted"], &result["rejected"][0]["code"]), (&json!(0), &json!("no_subscription")), "{result}");
+    assert_eq!(
+        (&result["accepted"], &result["rejected"][0]["code"]),
+        (&json!(0), &json!("no_subscription")),
+        "{result}"
+    );
 }
 
 #[tokio::test]
@@ -264,7 +314,9 @@ async fn a_partition_cannot_be_read_past_its_table() {
     let database = Database::create().await;
     let db = database.connect().await;
     for (parent, days) in [("idempotency_keys", 1), ("usage_events", 7)] {
-        db.query_one("SELECT sc_partition_ensure($1, '2026-03-10', $2)", &[&parent, &days]).await.expect("a partition");
+        db.query_one("SELECT sc_partition_ensure($1, '2026-03-10', $2)", &[&parent, &days])
+            .await
+            .expect("a partition");
     }
     let sql = "SELECT c.relname::text, c.relrowsecurity AND c.relforcerowsecurity,
                  array(SELECT r.rolname::text FROM pg_roles r, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) AS p
@@ -287,7 +339,12 @@ async fn the_login_of_the_server_can_do_nothing_by_itself() {
     let row = db.query_one(sql, &[&"scaicontrol_app"]).await.expect("the role");
     assert_eq!((0..6).map(|i| row.get::<_, bool>(i)).collect::<Vec<_>>(), [false; 6]);
     for role in ["sc_tenant", "sc_partner", "sc_service", "sc_public", "sc_platform"] {
-        let row = db.query_one("SELECT rolsuper OR rolbypassrls OR rolcanlogin FROM pg_roles WHERE rolname = $1", &[&role]).await;
+        let row = db
+            .query_one(
+                "SELECT rolsuper OR rolbypassrls OR rolcanlogin FROM pg_roles WHERE rolname = $1",
+                &[&role],
+            )
+            .await;
         assert!(!row.expect("the role").get::<_, bool>(0), "{role}");
     }
     let sql = "SELECT c.relname::text FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'S')
@@ -308,9 +365,17 @@ async fn plain_sql_without_a_tenant_sees_nothing() {
     // What is on public show is for everybody.
     let shown = ["services", "plans", "metrics"];
     for role in ["sc_tenant", "sc_partner", "sc_service", "sc_public"] {
-        for setting in ["", "SET LOCAL app.tenant_id = ''; SET LOCAL app.partner_id = ''; SET LOCAL app.service_id = '';"] {
-            for (table, _) in tables.iter().filter(|(t, _)| role != "sc_public" || !shown.contains(&t.as_str())) {
-                login.batch_execute(&format!("BEGIN; SET LOCAL ROLE {role}; {setting}")).await.expect("a transaction");
+        for setting in [
+            "",
+            "SET LOCAL app.tenant_id = ''; SET LOCAL app.partner_id = ''; SET LOCAL app.service_id = '';",
+        ] {
+            for (table, _) in
+                tables.iter().filter(|(t, _)| role != "sc_public" || !shown.contains(&t.as_str()))
+            {
+                login
+                    .batch_execute(&format!("BEGIN; SET LOCAL ROLE {role}; {setting}"))
+                    .await
+                    .expect("a transaction");
                 match login.query_one(&format!("SELECT count(*) FROM {table}"), &[]).await {
                     Ok(row) => assert_eq!(row.get::<_, i64>(0), 0, "{role} sees rows of {table}"),
                     Err(e) => assert_eq!(e.code().map(|c| c.code()), Some("42501"), "{role} {table}: {e}"),
@@ -319,8 +384,13 @@ async fn plain_sql_without_a_tenant_sees_nothing() {
             }
         }
     }
-    login.batch_execute("BEGIN; SET LOCAL ROLE sc_tenant; SET LOCAL app.tenant_id = 'tnt_acme'").await.expect("a transaction");
-    let row = login.query_one("SELECT count(*), count(*) FILTER (WHERE tenant_id = 'tnt_acme') FROM subscriptions", &[]).await;
+    login
+        .batch_execute("BEGIN; SET LOCAL ROLE sc_tenant; SET LOCAL app.tenant_id = 'tnt_acme'")
+        .await
+        .expect("a transaction");
+    let row = login
+        .query_one("SELECT count(*), count(*) FILTER (WHERE tenant_id = 'tnt_acme') FROM subscriptions", &[])
+        .await;
     let row = row.expect("its own");
     assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (1, 1), "a tenant sees its own");
     let write = "INSERT INTO billing_profiles (tenant_id, partner_id, company_name, address_line1, postal_code, city, country_code, is_business, created_at, updated_at)

@@ -106,7 +106,10 @@ impl TestApp {
 
     /// A token of a user with that role, in that tenant of that partner. One user for each role and tenant.
     pub fn token(&self, role: &str, tenant: &str, partner: &str) -> String {
-        self.mint(&Mint { roles: vec![role.to_owned()], ..user(&format!("usr_{role}_{tenant}"), tenant, partner) })
+        self.mint(&Mint {
+            roles: vec![role.to_owned()],
+            ..user(&format!("usr_{role}_{tenant}"), tenant, partner)
+        })
     }
     /// A token of a user of the operator.
     pub fn operator(&self, role: &str) -> String {
@@ -120,7 +123,12 @@ impl TestApp {
     /// A token of a service account.
     pub fn service_token(&self, client_id: &str) -> String {
         let roles = vec!["service_account".to_owned()];
-        self.mint(&Mint { subject: client_id.to_owned(), client_id: Some(client_id.to_owned()), roles, ..Mint::default() })
+        self.mint(&Mint {
+            subject: client_id.to_owned(),
+            client_id: Some(client_id.to_owned()),
+            roles,
+            ..Mint::default()
+        })
     }
     /// A token that says what it is told to.
     pub fn mint(&self, what: &Mint) -> String {

@@ -42,7 +42,10 @@ impl Database {
 
     async fn named(cluster: String, admin: &Client, how: &str) -> Database {
         let name = format!("t_{}", uuid::Uuid::now_v7().simple());
-        admin.batch_execute(&format!("CREATE DATABASE {name} OWNER {OWNER} {how}")).await.expect("a database");
+        admin
+            .batch_execute(&format!("CREATE DATABASE {name} OWNER {OWNER} {how}"))
+            .await
+            .expect("a database");
         Database { cluster, name }
     }
 
@@ -69,7 +72,8 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        let (cluster, sql) = (self.cluster.clone(), format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
+        let (cluster, sql) =
+            (self.cluster.clone(), format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
         // Dropping cannot wait for the test's own runtime, which may be the one that is ending.
         let dropped = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -103,7 +107,8 @@ fn url(cluster: &str, user: &str, database: &str) -> String {
 
 /// A connection; it ends with its client.
 pub async fn connect(url: &str) -> Client {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap_or_else(|e| panic!("{url}: {e}"));
+    let (client, connection) =
+        tokio_postgres::connect(url, NoTls).await.unwrap_or_else(|e| panic!("{url}: {e}"));
     tokio::spawn(connection);
     client
 }
@@ -153,10 +158,17 @@ async fn template(cluster: &str, admin: &Client) -> String {
     admin.execute("SELECT pg_advisory_lock($1)", &[&LOCK]).await.expect("the lock");
     if !is_ready(admin, &name).await {
         ensure_owner(admin).await;
-        admin.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await.expect("no half-made one");
+        admin
+            .batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+            .await
+            .expect("no half-made one");
         admin.batch_execute(&format!("CREATE DATABASE {name} OWNER {OWNER}")).await.expect("a database");
         let ran = migrations::up(&url(cluster, OWNER, &name)).await.expect("the migrations run");
-        assert_eq!(ran.len(), migrations_on_disk().len(), "the program was built with other migrations than are here");
+        assert_eq!(
+            ran.len(),
+            migrations_on_disk().len(),
+            "the program was built with other migrations than are here"
+        );
         // Whoever stays connected would keep it from being copied.
         let mark = format!("ALTER DATABASE {name} WITH IS_TEMPLATE true ALLOW_CONNECTIONS false");
         admin.batch_execute(&mark).await.expect("marked as whole");

@@ -77,7 +77,12 @@ pub async fn tenant(app: &TestApp, id: &str, partner_id: &str) -> Tenant {
         "company_name": format!("Customer {id} B.V."), "address_line1": "Coolsingel 40", "postal_code": "3011 AD",
         "city": "Rotterdam", "country_code": "NL", "is_business": true, "contact_email": "finance@example.com",
     });
-    app.call("PUT", "/api/v1/billing/billing-profile").token(&tenant.admin).json(&profile).send().await.expect(200);
+    app.call("PUT", "/api/v1/billing/billing-profile")
+        .token(&tenant.admin)
+        .json(&profile)
+        .send()
+        .await
+        .expect(200);
     tenant
 }
 
@@ -89,7 +94,8 @@ pub async fn service(app: &TestApp, slug: &str) -> Service {
         "metrics": [metric("api_calls", "call", "sum"), metric("storage_gb", "GB", "max")],
     });
     let operator = app.operator("super_admin");
-    let answer = app.call("POST", "/api/v1/admin/catalog/services").token(&operator).json(&asked).send().await;
+    let answer =
+        app.call("POST", "/api/v1/admin/catalog/services").token(&operator).json(&asked).send().await;
     let id: Uuid = id_of(&answer.data(201));
     let client_id = format!("client-{slug}");
     // A service account is bound to its slug by registering it.

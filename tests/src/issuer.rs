@@ -79,6 +79,8 @@ fn answer(shared: &Shared, path: &str) -> Response<Full<bytes::Bytes>> {
         return response;
     }
     *response.body_mut() = Full::new(shared.issuer.jwks().into());
-    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
     response
 }

@@ -22,7 +22,13 @@ pub struct Call {
 
 impl Call {
     pub(crate) fn new(addr: SocketAddr, method: &str, target: &str) -> Call {
-        Call { addr, method: method.to_owned(), target: target.to_owned(), headers: HeaderMap::new(), body: Bytes::new() }
+        Call {
+            addr,
+            method: method.to_owned(),
+            target: target.to_owned(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+        }
     }
 
     /// Sends `Authorization: Bearer …`.
@@ -61,8 +67,9 @@ impl Call {
         let mut request = request.body(Full::new(self.body)).unwrap_or_else(|e| panic!("{said}: {e}"));
         request.headers_mut().extend(self.headers);
         let socket = TcpStream::connect(self.addr).await.unwrap_or_else(|e| panic!("{said}: {e}"));
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.unwrap_or_else(|e| panic!("{said}: {e}"));
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket))
+            .await
+            .unwrap_or_else(|e| panic!("{said}: {e}"));
         tokio::spawn(connection);
         let response = crate::wait::at_most(&said, sender.send_request(request)).await;
         let (head, body) = response.unwrap_or_else(|e| panic!("{said}: {e}")).into_parts();
@@ -96,7 +103,8 @@ impl Answer {
 
     /// The body as JSON.
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{}: {}: no JSON: {e}: {:?}", self.said, self.status, self.body))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|e| panic!("{}: {}: no JSON: {e}: {:?}", self.said, self.status, self.body))
     }
 
     /// The body, of an answer with that status.
@@ -121,17 +129,23 @@ impl Answer {
 
     /// What holds for every answer, whichever test asked.
     fn check(&self, is_head: bool) {
-        let request_id = self.header("x-request-id").unwrap_or_else(|| panic!("{}: {} without x-request-id", self.said, self.status));
+        let request_id = self
+            .header("x-request-id")
+            .unwrap_or_else(|| panic!("{}: {} without x-request-id", self.said, self.status));
         assert!(request_id.starts_with("req_"), "{}: {request_id}", self.said);
         if is_head {
             assert!(self.body.is_empty(), "{}: HEAD with a body", self.said);
             return;
         }
-        let media_type = self.header("content-type").map(|t| t.split(';').next().unwrap_or_default().trim().to_owned());
-        let is_json = media_type.as_deref() == Some("application/json") && self.header("content-encoding").is_none();
+        let media_type =
+            self.header("content-type").map(|t| t.split(';').next().unwrap_or_default().trim().to_owned());
+        let is_json =
+            media_type.as_deref() == Some("application/json") && self.header("content-encoding").is_none();
         let json = is_json.then(|| self.json());
         if self.status >= 400 {
-            let body = json.as_ref().unwrap_or_else(|| panic!("{}: {} without the envelope: {:?}", self.said, self.status, self.body));
+            let body = json.as_ref().unwrap_or_else(|| {
+                panic!("{}: {} without the envelope: {:?}", self.said, self.status, self.body)
+            });
             let problems = spec::problems_of("ErrorEnvelope", body);
             assert!(problems.is_empty(), "{}: {}: {problems:?} in {body}", self.said, self.status);
             assert_eq!(body["error"]["request_id"], request_id, "{}: the id in body and header", self.said);
@@ -148,7 +162,12 @@ impl Answer {
             && self.status != 405
         {
             let problems = spec::problems(operation, self.status, media_type.as_deref(), json.as_ref());
-            assert!(problems.is_empty(), "{}: {problems:?} in {}", self.said, String::from_utf8_lossy(&self.body));
+            assert!(
+                problems.is_empty(),
+                "{}: {problems:?} in {}",
+                self.said,
+                String::from_utf8_lossy(&self.body)
+            );
         }
     }
 }
@@ -231,6 +250,8 @@ pub async fn speak(addr: SocketAddr, bytes: &[u8]) -> String {
 fn is_whole(said: &[u8]) -> bool {
     let text = String::from_utf8_lossy(said);
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
-    let length = head.lines().find_map(|l| l.to_lowercase().strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+    let length = head
+        .lines()
+        .find_map(|l| l.to_lowercase().strip_prefix("content-length:")?.trim().parse::<usize>().ok());
     length.is_some_and(|length| body.len() >= length)
 }

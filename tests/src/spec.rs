@@ -7,7 +7,8 @@ use std::sync::LazyLock;
 
 /// `/openapi.json`, as it is committed.
 pub static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
-    serde_json::from_str(include_str!("../../generated/openapi.json")).expect("generated/openapi.json is JSON")
+    serde_json::from_str(include_str!("../../generated/openapi.json"))
+        .expect("generated/openapi.json is JSON")
 });
 
 /// The operation of that id.
@@ -79,9 +80,16 @@ fn sample(schema: &'static Value) -> Value {
         Some("array") => Value::Array(vec![sample(&schema["items"])]),
         Some("object") => {
             let all = schema["properties"].as_object();
-            let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-            let is_wanted = |i: usize, name: &str| required.contains(&name) || (required.is_empty() && i == 0);
-            let wanted = all.into_iter().flatten().enumerate().filter(|(i, (name, _))| is_wanted(*i, name)).map(|(_, f)| f);
+            let required: Vec<&str> =
+                schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            let is_wanted =
+                |i: usize, name: &str| required.contains(&name) || (required.is_empty() && i == 0);
+            let wanted = all
+                .into_iter()
+                .flatten()
+                .enumerate()
+                .filter(|(i, (name, _))| is_wanted(*i, name))
+                .map(|(_, f)| f);
             Value::Object(wanted.map(|(name, field)| (name.clone(), sample(field))).collect())
         }
         Some("string") => match schema["format"].as_str() {
@@ -97,16 +105,24 @@ fn sample(schema: &'static Value) -> Value {
 }
 
 /// What is wrong with an answer of an operation; nothing when it is as documented.
-pub fn problems(operation: &Operation, status: u16, media_type: Option<&str>, body: Option<&Value>) -> Vec<String> {
+pub fn problems(
+    operation: &Operation,
+    status: u16,
+    media_type: Option<&str>,
+    body: Option<&Value>,
+) -> Vec<String> {
     let responses = &described(operation)["responses"];
     let class = format!("{}XX", status / 100);
-    let Some(response) = responses.get(status.to_string()).or_else(|| responses.get(&class)).map(resolve) else {
+    let Some(response) = responses.get(status.to_string()).or_else(|| responses.get(&class)).map(resolve)
+    else {
         return vec![format!("{}: {status} is not documented", operation.id)];
     };
     let content = response["content"].as_object();
     let media = match (content, media_type) {
         (None, None) => return Vec::new(),
-        (None, Some(m)) => return vec![format!("{}: {status} is documented without a body, and has {m}", operation.id)],
+        (None, Some(m)) => {
+            return vec![format!("{}: {status} is documented without a body, and has {m}", operation.id)];
+        }
         (Some(c), m) => {
             let m = m.unwrap_or("nothing");
             match c.get(m) {
@@ -182,7 +198,9 @@ fn check(schema: &'static Value, value: &Value, at: &str, out: &mut Vec<String>)
 }
 
 fn takes_null(schema: &'static Value) -> bool {
-    let free = schema.as_object().is_some_and(|s| !["type", "allOf", "oneOf", "anyOf"].iter().any(|k| s.contains_key(*k)));
+    let free = schema
+        .as_object()
+        .is_some_and(|s| !["type", "allOf", "oneOf", "anyOf"].iter().any(|k| s.contains_key(*k)));
     schema["nullable"] == true || free
 }
 
@@ -244,14 +262,18 @@ fn string(schema: &'static Value, value: &Value, at: &str, out: &mut Vec<String>
 
 fn number(schema: &'static Value, value: &Value, at: &str, out: &mut Vec<String>) {
     let is = value.as_f64().unwrap_or(f64::NAN);
-    if schema["minimum"].as_f64().is_some_and(|m| is < m) || schema["maximum"].as_f64().is_some_and(|m| is > m) {
+    if schema["minimum"].as_f64().is_some_and(|m| is < m)
+        || schema["maximum"].as_f64().is_some_and(|m| is > m)
+    {
         out.push(format!("{at}: {value} is out of bounds"));
     }
 }
 
 fn count(schema: &'static Value, what: &str, is: u64, at: &str, out: &mut Vec<String>) {
     let bound = |name: String| schema[name.as_str()].as_u64();
-    if bound(format!("min{what}")).is_some_and(|m| is < m) || bound(format!("max{what}")).is_some_and(|m| is > m) {
+    if bound(format!("min{what}")).is_some_and(|m| is < m)
+        || bound(format!("max{what}")).is_some_and(|m| is > m)
+    {
         out.push(format!("{at}: {is} {what} are too few or too many"));
     }
 }

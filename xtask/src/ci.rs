@@ -50,14 +50,17 @@ pub fn ci(root: &Path) -> Result<()> {
     steps.run("main job", || main_job(root));
     steps.run("schemathesis", || schemathesis(root));
     steps.report();
+    if child::is_interrupted() {
+        bail!("interrupted");
+    }
     for line in &closing {
         println!("{line}");
     }
-    match (child::is_interrupted(), steps.failed()) {
-        (true, _) => bail!("interrupted"),
-        (false, true) => bail!("not everything holds"),
-        (false, false) => Ok(()),
+    if steps.failed() {
+        // The report above says what; the last lines are those of the tests.
+        std::process::exit(1);
     }
+    Ok(())
 }
 
 #[derive(Default)]
@@ -135,6 +138,8 @@ pub fn schemathesis(root: &Path) -> Result<()> {
             "--max-time",
             "75",
         ]);
+        // It passes on what an identity provider says, and the development server has none to ask: 503.
+        command.args(["--exclude-operation-id", "auth_token_proxy"]);
         command.args(["--seed", "1", "--generation-database", "none", "--no-color", "--warnings", "off"]);
         command.args(["--continue-on-failure", "--suppress-health-check", "all", "--request-timeout", "20"]);
         println!("--> as {role}");

@@ -1,5 +1,6 @@
 //! The tasks of this repository: `cargo xtask <task>`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool")]
+mod bench;
 mod bundle;
 mod child;
 mod ci;
@@ -23,6 +24,8 @@ const USAGE: &str = "usage: cargo xtask <task>
   test [FILTER…]     the tests, with a database of their own; FILTER is a part of a test's name
   ci                 every check that CI makes
   schemathesis       an outside judge of a running server, by its own document
+  bench [NAME…] [--json FILE] [--quick] [--rounds N] [--stored N]
+                     what the server can do, each beside a baseline of the same run
   tidy               the house rules
   pg                 a PostgreSQL for single tests, until Ctrl-C
   codegen [--check]  makes generated/ of api-spec/, or checks that it is what api-spec/ makes
@@ -48,6 +51,7 @@ fn run() -> Result<()> {
         ["codegen", "--check"] => codegen::codegen(root, true),
         ["dev", options @ ..] => dev::dev(root, options),
         ["test", filters @ ..] => test::test(root, filters),
+        ["bench", options @ ..] => bench::bench(root, options),
         ["ci"] => ci::ci(root),
         ["schemathesis"] => ci::schemathesis(root),
         ["tidy"] => tidy::tidy(root),

@@ -105,22 +105,30 @@ impl TestCluster {
     pub fn start(root: &Path) -> Result<TestCluster> {
         ensure_programs(root)?;
         let base = if in_memory() { PathBuf::from(MEMORY) } else { open_folder(root, "testdb")? };
-        remove_leftovers(&base);
+        let settings = [
+            ("shared_buffers", "256MB"),
+            ("wal_level", "minimal"),
+            ("max_wal_senders", "0"),
+            // What a test sees must not depend on when a background process came by.
+            ("autovacuum", "off"),
+            ("max_locks_per_transaction", "256"),
+        ];
+        TestCluster::start_in(&base, Durability::Off, &settings)
+    }
+
+    /// Starts one that is as durable as in production, on the disk, with the memory of a server of its own.
+    pub fn start_durable(root: &Path) -> Result<TestCluster> {
+        ensure_programs(root)?;
+        let settings = [("shared_buffers", "2GB"), ("max_wal_size", "8GB")];
+        TestCluster::start_in(&open_folder(root, "benchdb")?, Durability::On, &settings)
+    }
+
+    fn start_in(base: &Path, durability: Durability, settings: &[(&str, &str)]) -> Result<TestCluster> {
+        remove_leftovers(base);
         let dir = base.join(format!("{PREFIX}{}", std::process::id()));
-        let setting = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let cluster = Cluster::start(Options {
-            durability: Durability::Off,
-            max_connections: 400,
-            settings: vec![
-                setting("shared_buffers", "256MB"),
-                setting("wal_level", "minimal"),
-                setting("max_wal_senders", "0"),
-                // What a test sees must not depend on when a background process came by.
-                setting("autovacuum", "off"),
-                setting("max_locks_per_transaction", "256"),
-            ],
-            ..Options::new(&dir)
-        })?;
+        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let cluster =
+            Cluster::start(Options { durability, max_connections: 400, settings, ..Options::new(&dir) })?;
         Ok(TestCluster { cluster: Some(cluster), dir })
     }
 

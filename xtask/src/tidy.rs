@@ -158,8 +158,7 @@ impl Functions<'_> {
         let lines = span.end().line.saturating_sub(span.start().line) + 1;
         if lines > max {
             let at = name.span().start().line;
-            self.problems
-                .push(format!("{}:{at}: fn {name} has {lines} lines, at most {max}", self.file));
+            self.problems.push(format!("{}:{at}: fn {name} has {lines} lines, at most {max}", self.file));
         }
     }
 }

@@ -603,4 +603,5 @@ diesel::table! {
 diesel::joinable!(subscriptions -> services (service_id));
 diesel::joinable!(plans -> services (service_id));
 diesel::joinable!(metrics -> services (service_id));
-diesel::allow_tables_to_appear_in_same_query!(audit_log, billed_items, billing_profiles, group_members, groups, idempotency_keys, invoice_counters, invoice_lines, invoice_numbers, invoices, journals, ledger_entries, metrics, notifications, outbox_events, partners, plan_versions, plans, platform_settings, pricing_tiers, quota_notices, segments, service_keys, services, subscription_periods, subscriptions, tenants, usage_events, usage_keys, usage_segment_totals, usage_totals, usage_uniques, user_roles, users);
+diesel::allow_tables_to_appear_in_same_query!(subscriptions, services);
+diesel::allow_tables_to_appear_in_same_query!(plans, services);

@@ -5,21 +5,14 @@
 //! while the counter stands where it stood before the answer was read.
 use super::lookup::Service;
 use super::rules::{self, Part, month_value};
-use super::store::MetricRow;
+use super::store::{self, MetricRow};
 use super::totals::{self, CurrentMonth};
 use crate::app::Control;
 use crate::db::Conn;
-use crate::db::statement::statement;
 use crate::error::{Error, Result};
 use crate::op::{OpContext, Scope};
 use crate::subscriptions;
 use chrono::{DateTime, TimeDelta, Utc};
-use diesel::prelude::*;
-use diesel::sql_types::{
-    BigInt, Bool, Jsonb, Nullable, Numeric, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
-};
-use diesel_async::RunQueryDsl;
-use rust_decimal::Decimal;
 use scaicontrol_domain::quota::Quota;
 use scaicontrol_types::{MetricAggregation, QuotaStatusResponse};
 use std::collections::{BTreeMap, HashMap};
@@ -158,40 +151,7 @@ struct Standing {
     quota: Quota,
 }
 
-#[derive(Queryable)]
-struct StandingRow {
-    subscription_id: Uuid,
-    is_live: bool,
-    ended_at: DateTime<Utc>,
-    month_starts_at: DateTime<Utc>,
-    month_ends_at: DateTime<Utc>,
-    newest_ends_at: DateTime<Utc>,
-    quotas: serde_json::Value,
-    segment_id: Uuid,
-    value: Option<Decimal>,
-    repeats: Option<i64>,
-    last_at: Option<DateTime<Utc>>,
-    last_received_at: Option<DateTime<Utc>>,
-    stripe: Option<i16>,
-}
-
-type StandingColumns = (
-    SqlUuid,
-    Bool,
-    Timestamptz,
-    Timestamptz,
-    Timestamptz,
-    Timestamptz,
-    Jsonb,
-    SqlUuid,
-    Nullable<Numeric>,
-    Nullable<BigInt>,
-    Nullable<Timestamptz>,
-    Nullable<Timestamptz>,
-    Nullable<SmallInt>,
-);
-
-/// One indexed read: the subscription, its month, the limit, and what the servers counted in the segments of the month.
+/// The subscription, its month, the limit, and what the servers counted in the segments of the month.
 async fn standing(
     conn: &mut Conn,
     op: &OpContext,
@@ -199,30 +159,7 @@ async fn standing(
     service: &Service,
     metric: &MetricRow,
 ) -> Result<Option<Standing>> {
-    let rows: Vec<StandingRow> = statement::<StandingColumns>(
-        "SELECT s.subscription_id, s.status NOT IN ('cancelled', 'expired'), COALESCE(s.cancelled_at, c.ends_at), c.month_starts_at,
-           c.month_ends_at, c.ends_at, p.quotas, m.segment_id, t.value, t.repeats, t.last_at, t.last_received_at, t.stripe
-         FROM (
-           SELECT tenant_id, subscription_id, status, cancelled_at, plan_id FROM subscriptions
-           WHERE tenant_id = $1 AND service_id = $2 AND anchored_at IS NOT NULL
-           ORDER BY status IN ('cancelled', 'expired'), subscription_id DESC LIMIT 1
-         ) s JOIN plans p USING (plan_id)
-         JOIN LATERAL (
-           SELECT g.month_starts_at, g.month_ends_at, g.ends_at FROM segments g
-           WHERE g.tenant_id = s.tenant_id AND g.subscription_id = s.subscription_id AND g.starts_at <= $3
-           ORDER BY g.starts_at DESC LIMIT 1
-         ) c ON true
-         JOIN segments m ON m.tenant_id = s.tenant_id AND m.subscription_id = s.subscription_id
-           AND m.starts_at >= c.month_starts_at AND m.starts_at < c.month_ends_at AND m.month_starts_at = c.month_starts_at
-         LEFT JOIN usage_segment_totals t ON t.tenant_id = m.tenant_id AND t.segment_id = m.segment_id AND t.metric_id = $4
-         ORDER BY m.starts_at",
-    )
-    .bind::<Text, _>(tenant_id)
-    .bind::<SqlUuid, _>(service.service_id)
-    .bind::<Timestamptz, _>(op.now)
-    .bind::<SqlUuid, _>(metric.metric_id)
-    .load(conn)
-    .await?;
+    let rows = store::standing(conn, tenant_id, service.service_id, metric.metric_id, op.now).await?;
     let Some(first) = rows.as_slice().first() else { return Ok(None) };
     if !first.is_live && first.ended_at < op.now - rules::REACH {
         return Ok(None);
@@ -283,7 +220,7 @@ pub async fn usage_quota_list(op: &OpContext, app: &Control) -> Result<Vec<Quota
             let used = totals::month_usage(conn, tenant_id, &segments).await?;
             let mut quotas = Vec::new();
             for month in &live {
-                for metric in super::store::service_metrics(conn, month.service_id).await? {
+                for metric in store::service_metrics(conn, month.service_id).await? {
                     let used =
                         used.get(&(month.subscription_id, metric.metric_id)).copied().unwrap_or_default();
                     let quota = rules::quota(rules::limit(&month.quotas, &metric.slug), used)?;
@@ -319,6 +256,7 @@ pub(super) async fn months(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rust_decimal::Decimal;
 
     #[test]
     fn an_answer_is_void_once_usage_is_committed() {

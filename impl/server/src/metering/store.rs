@@ -1,4 +1,4 @@
-//! What metering reads of the catalogue and of subscriptions.
+//! What metering reads of the catalogue, of subscriptions, and of where their quotas stand.
 use super::rules::AGE_MAX;
 use crate::db::Conn;
 use crate::db::schema::{metrics, services, tenants};
@@ -6,8 +6,11 @@ use crate::db::statement::statement;
 use crate::error::{Error, Result};
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Array, Jsonb, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{
+    Array, BigInt, Bool, Jsonb, Nullable, Numeric, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
+};
 use diesel_async::RunQueryDsl;
+use rust_decimal::Decimal;
 use scaicontrol_types::MetricAggregation;
 use uuid::Uuid;
 
@@ -122,4 +125,77 @@ pub async fn tenant_segments(
     .bind::<Timestamptz, _>(now - AGE_MAX);
     let (mut first, mut second): (&Conn, &Conn) = (conn, conn);
     Ok(futures::try_join!(live.load(&mut first), segments.load(&mut second))?)
+}
+
+/// A segment of a tenant's month and one server's total in it: what a quota is made of.
+#[derive(Clone, Debug, Queryable)]
+#[expect(missing_docs, reason = "the columns are described where the tables are made")]
+pub struct StandingRow {
+    pub subscription_id: Uuid,
+    pub is_live: bool,
+    /// Cancellation, else the end of the newest segment.
+    pub ended_at: DateTime<Utc>,
+    pub month_starts_at: DateTime<Utc>,
+    pub month_ends_at: DateTime<Utc>,
+    pub newest_ends_at: DateTime<Utc>,
+    pub quotas: serde_json::Value,
+    pub segment_id: Uuid,
+    /// Null, like all after it, where nothing was counted.
+    pub value: Option<Decimal>,
+    pub repeats: Option<i64>,
+    pub last_at: Option<DateTime<Utc>>,
+    pub last_received_at: Option<DateTime<Utc>>,
+    pub stripe: Option<i16>,
+}
+
+type StandingColumns = (
+    SqlUuid,
+    Bool,
+    Timestamptz,
+    Timestamptz,
+    Timestamptz,
+    Timestamptz,
+    Jsonb,
+    SqlUuid,
+    Nullable<Numeric>,
+    Nullable<BigInt>,
+    Nullable<Timestamptz>,
+    Nullable<Timestamptz>,
+    Nullable<SmallInt>,
+);
+
+/// Where a tenant stands with a metric, in one indexed read: its subscription (the live one, else the newest), the month
+/// that `now` is in, the limits, and what each server counted in each segment of the month. No rows without a
+/// subscription that has begun.
+pub async fn standing(
+    conn: &mut Conn,
+    tenant_id: &str,
+    service_id: Uuid,
+    metric_id: Uuid,
+    now: DateTime<Utc>,
+) -> Result<Vec<StandingRow>> {
+    Ok(statement::<StandingColumns>(
+        "SELECT s.subscription_id, s.status NOT IN ('cancelled', 'expired'), COALESCE(s.cancelled_at, c.ends_at), c.month_starts_at,
+           c.month_ends_at, c.ends_at, p.quotas, m.segment_id, t.value, t.repeats, t.last_at, t.last_received_at, t.stripe
+         FROM (
+           SELECT tenant_id, subscription_id, status, cancelled_at, plan_id FROM subscriptions
+           WHERE tenant_id = $1 AND service_id = $2 AND anchored_at IS NOT NULL
+           ORDER BY status IN ('cancelled', 'expired'), subscription_id DESC LIMIT 1
+         ) s JOIN plans p USING (plan_id)
+         JOIN LATERAL (
+           SELECT g.month_starts_at, g.month_ends_at, g.ends_at FROM segments g
+           WHERE g.tenant_id = s.tenant_id AND g.subscription_id = s.subscription_id AND g.starts_at <= $3
+           ORDER BY g.starts_at DESC LIMIT 1
+         ) c ON true
+         JOIN segments m ON m.tenant_id = s.tenant_id AND m.subscription_id = s.subscription_id
+           AND m.starts_at >= c.month_starts_at AND m.starts_at < c.month_ends_at AND m.month_starts_at = c.month_starts_at
+         LEFT JOIN usage_segment_totals t ON t.tenant_id = m.tenant_id AND t.segment_id = m.segment_id AND t.metric_id = $4
+         ORDER BY m.starts_at",
+    )
+    .bind::<Text, _>(tenant_id)
+    .bind::<SqlUuid, _>(service_id)
+    .bind::<Timestamptz, _>(now)
+    .bind::<SqlUuid, _>(metric_id)
+    .load(conn)
+    .await?)
 }
