@@ -47,6 +47,8 @@ CREATE TABLE invoices (
 );
 CREATE INDEX invoices_list ON invoices (invoice_id DESC);
 CREATE INDEX invoices_tenant ON invoices (tenant_id, invoice_id DESC);
+-- A tenant's own list goes by issue date.
+CREATE INDEX invoices_issued ON invoices (tenant_id, issue_date DESC, invoice_id DESC) WHERE number IS NOT NULL;
 CREATE INDEX invoices_partner ON invoices (partner_id, invoice_id DESC);
 CREATE INDEX invoices_status ON invoices (status, invoice_id DESC) WHERE status IN ('draft', 'past_due', 'void');
 CREATE INDEX invoices_open ON invoices (tenant_id, due_date) WHERE due_cents > 0 AND number IS NOT NULL;
@@ -132,7 +134,7 @@ CREATE TABLE billed_items (
   kind text NOT NULL CHECK (kind IN ('base', 'usage', 'correction', 'charge', 'proration', 'pack')),
   revision integer NOT NULL CHECK (revision >= 0),
   subscription_id uuid NOT NULL,
-  currency text NOT NULL,
+  currency text NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
   -- When it may be billed, and the local date it is grouped by.
   due_at timestamptz NOT NULL,
   run_date date NOT NULL,

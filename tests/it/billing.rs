@@ -36,10 +36,18 @@ async fn a_profile_is_saved_as_a_whole() {
     assert_eq!((saved.vat_number.as_deref(), saved.is_business), (Some("NL004495445B01"), false));
     let asked: types::BillingProfileCreateUpdate = body(profile());
     let saved = client.billing_profile_upsert().body(asked).send().await.expect("saved").into_inner().data;
-    assert_eq!((saved.vat_number, saved.phone, saved.is_business), (None, None, true), "what is left out is emptied");
+    assert_eq!(
+        (saved.vat_number, saved.phone, saved.is_business),
+        (None, None, true),
+        "what is left out is emptied"
+    );
     let read = client.billing_profile_get().send().await.expect("one").into_inner().data.expect("one");
     assert_eq!(read.company_name, "Acme");
-    let rows = app.db().await.query("SELECT event_type FROM outbox_events WHERE object_id = 'tnt_acme' ORDER BY sequence", &[]).await;
+    let rows = app
+        .db()
+        .await
+        .query("SELECT event_type FROM outbox_events WHERE object_id = 'tnt_acme' ORDER BY sequence", &[])
+        .await;
     let topics: Vec<String> = rows.expect("events").iter().map(|r| r.get(0)).collect();
     assert_eq!(topics, ["tenant.billing_linked", "tenant.billing_updated"]);
 }
@@ -66,7 +74,10 @@ async fn a_profile_that_does_not_hold_is_refused() {
         ("invoice_template_name", json!({"invoice_template_name": "none"})),
         ("email_template_name", json!({"email_template_name": "none"})),
         ("contact_email", json!({"preferred_einvoice_format": "xrechnung", "buyer_reference": "7"})),
-        ("buyer_reference", json!({"preferred_einvoice_format": "xrechnung", "contact_email": "a@example.com"})),
+        (
+            "buyer_reference",
+            json!({"preferred_einvoice_format": "xrechnung", "contact_email": "a@example.com"}),
+        ),
         ("preferred_einvoice_format", json!({"preferred_einvoice_format": "pdf"})),
         ("is_business", json!({"is_business": "yes"})),
         ("colour", json!({"colour": "red"})),
@@ -90,7 +101,8 @@ async fn a_document_without_number_does_not_exist_for_a_tenant() {
     let id = given::draft(&app, &admin, &tenant, "10000").await;
     let path = format!("{INVOICES}/{id}");
     let empty = async |filter: &str| {
-        let page = app.call("GET", &format!("{INVOICES}{filter}")).token(&tenant.admin).send().await.expect(200);
+        let page =
+            app.call("GET", &format!("{INVOICES}{filter}")).token(&tenant.admin).send().await.expect(200);
         assert_eq!((&page["data"], &page["pagination"]["total_items"]), (&json!([]), &json!(0)), "{filter}");
     };
     empty("").await;
@@ -104,7 +116,8 @@ async fn a_document_without_number_does_not_exist_for_a_tenant() {
     db.batch_execute("ROLLBACK").await.expect("out");
 
     finalize(&app, &admin, id).await;
-    let read = app.client(&tenant.admin).invoice_get().invoice_id(id).send().await.expect("mine").into_inner().data;
+    let read =
+        app.client(&tenant.admin).invoice_get().invoice_id(id).send().await.expect("mine").into_inner().data;
     assert_eq!((read.number.as_deref(), read.total_cents), (Some("SCAI-2026-000001"), 12100));
     let listed = app.client(&tenant.admin).invoice_list().send().await.expect("a page").into_inner().data;
     assert_eq!(listed.iter().map(|i| i.id).collect::<Vec<_>>(), [id]);
@@ -113,7 +126,12 @@ async fn a_document_without_number_does_not_exist_for_a_tenant() {
     app.call("GET", &path).token(&other.admin).send().await.refused(404);
     app.call("GET", &format!("{INVOICES}/{}", Uuid::now_v7())).token(&tenant.admin).send().await.refused(404);
     app.call("GET", &path).token(&tenant.member).send().await.refused(403);
-    app.call("GET", &format!("{INVOICES}?status=open")).token(&tenant.admin).send().await.refused(400).names("status");
+    app.call("GET", &format!("{INVOICES}?status=open"))
+        .token(&tenant.admin)
+        .send()
+        .await
+        .refused(400)
+        .names("status");
     verified(&app).await;
 }
 
@@ -153,7 +171,10 @@ async fn every_computed_line_explains_itself_to_the_tenant() {
     agrees(&mine);
     recomputes(&mine["line_items"]);
     let line = &mine["line_items"][0];
-    assert_eq!((&line["kind"], &line["quantity"], &line["amount_cents"]), (&json!("base"), &json!("3"), &json!(14700)));
+    assert_eq!(
+        (&line["kind"], &line["quantity"], &line["amount_cents"]),
+        (&json!("base"), &json!("3"), &json!(14700))
+    );
     assert_eq!((&line["period_start"], &line["period_end"]), (&json!("2026-03-10"), &json!("2026-04-09")));
     assert_eq!(line["subscription_id"], json!(subscription));
     assert_eq!(line["explanation"]["computation"]["rule"], "base", "{line}");

@@ -35,7 +35,12 @@ impl Given {
         run(&self.app, &self.admin, &self.tenant.id).await
     }
     async fn ahead(&self, until: &str) -> Value {
-        run_with(&self.app, &self.admin, json!({"tenant_id": self.tenant.id, "until": until, "dry_run": true})).await
+        run_with(
+            &self.app,
+            &self.admin,
+            json!({"tenant_id": self.tenant.id, "until": until, "dry_run": true}),
+        )
+        .await
     }
     async fn used(&self, usage: &[(&str, &str)]) {
         used(&self.app, &self.service, &self.tenant, usage).await;
@@ -49,7 +54,8 @@ impl Given {
     }
     async fn items(&self) -> Vec<(String, String, bool)> {
         let db = self.app.db().await;
-        let rows = db.query("SELECT kind, status, waived FROM billed_items ORDER BY period_start, kind", &[]).await;
+        let rows =
+            db.query("SELECT kind, status, waived FROM billed_items ORDER BY period_start, kind", &[]).await;
         rows.expect("items").iter().map(|r| (r.get(0), r.get(1), r.get(2))).collect()
     }
 }
@@ -150,8 +156,20 @@ async fn a_partner_bills_its_own_tenants() {
     let asked = json!({"dry_run": false, "tenant_id": g.tenant.id});
     g.app.call("POST", RUN).token(&partner).json(&asked).send().await.refused(404);
     let asked: types::BillingRunRequest = body(json!({"dry_run": false}));
-    let done = g.app.client(&partner).admin_billing_run().body(asked).send().await.expect("billed").into_inner().data;
-    assert_eq!(done.invoices.iter().map(|i| (i.tenant_id.as_str(), i.subtotal_cents)).collect::<Vec<_>>(), [("tnt_south", 9800)]);
+    let done = g
+        .app
+        .client(&partner)
+        .admin_billing_run()
+        .body(asked)
+        .send()
+        .await
+        .expect("billed")
+        .into_inner()
+        .data;
+    assert_eq!(
+        done.invoices.iter().map(|i| (i.tenant_id.as_str(), i.subtotal_cents)).collect::<Vec<_>>(),
+        [("tnt_south", 9800)]
+    );
     let rest = run_with(&g.app, &g.admin, json!({"dry_run": false})).await;
     assert_eq!(each(&rest["invoices"], "tenant_id"), [&json!("tnt_acme")]);
     verified(&g.app).await;
@@ -192,7 +210,12 @@ async fn a_line_that_is_dropped_is_billed_again() {
     let path = format!("/api/v1/admin/invoices/{}", uuid(&month["id"]));
     let patch = async |asked: Value| g.app.call("PATCH", &path).token(&g.admin).json(&asked).send().await;
     // What was computed stays; only its words and its place change.
-    for wrong in [json!({"quantity": "2"}), json!({"unit_price_cents": "1"}), json!({"tax_rate": "9"}), json!({"period_start": "2026-01-01"})] {
+    for wrong in [
+        json!({"quantity": "2"}),
+        json!({"unit_price_cents": "1"}),
+        json!({"tax_rate": "9"}),
+        json!({"period_start": "2026-01-01"}),
+    ] {
         let mut line = wrong.clone();
         line["id"] = base["id"].clone();
         patch(json!({"line_items": [line, {"id": usage["id"]}]})).await.refused(400).names("line_items.0.id");
@@ -212,7 +235,10 @@ async fn a_line_that_is_dropped_is_billed_again() {
     let path = format!("/api/v1/admin/invoices/{}", uuid(&again[0]["id"]));
     let asked = json!({"waive": true, "line_items": [{"description": "Usage as agreed", "quantity": "1", "unit_price_cents": "50"}]});
     let by_hand = g.app.call("PATCH", &path).token(&g.admin).json(&asked).send().await.data(200);
-    assert_eq!((&by_hand["subtotal_cents"], &by_hand["line_items"][0]["kind"]), (&json!(50), &json!("manual")));
+    assert_eq!(
+        (&by_hand["subtotal_cents"], &by_hand["line_items"][0]["kind"]),
+        (&json!(50), &json!("manual"))
+    );
     assert_eq!(subtotals(&g.run().await), [0; 0], "waived for good");
     finalize(&g.app, &g.admin, uuid(&by_hand["id"])).await;
     verified(&g.app).await;
@@ -239,7 +265,11 @@ async fn a_trial_costs_nothing_until_it_ends() {
 #[tokio::test]
 async fn a_yearly_plan_bills_its_usage_by_the_month() {
     let g = start().await;
-    g.subscribed(json!({"base_price_cents": 120_000, "billing_period": "yearly"}), json!([flat("calls", "10")])).await;
+    g.subscribed(
+        json!({"base_price_cents": 120_000, "billing_period": "yearly"}),
+        json!([flat("calls", "10")]),
+    )
+    .await;
     g.used(&[("calls", "1")]).await;
     g.at("2026-06-20T12:00:00Z").await;
     g.used(&[("calls", "2")]).await;
@@ -257,7 +287,8 @@ async fn a_yearly_plan_bills_its_usage_by_the_month() {
 #[tokio::test]
 async fn a_one_time_plan_is_billed_once_and_its_usage_by_calendar_month() {
     let g = start().await;
-    let minimum = json!({"metric_slug": "rows", "tier_start": "0", "unit_price_cents": "1", "minimum_cents": 1000});
+    let minimum =
+        json!({"metric_slug": "rows", "tier_start": "0", "unit_price_cents": "1", "minimum_cents": 1000});
     let plan = json!({"base_price_cents": 5000, "billing_period": "one_time"});
     g.subscribed(plan, json!([flat("calls", "10"), minimum])).await;
     g.used(&[("calls", "4"), ("rows", "100")]).await;
@@ -278,9 +309,24 @@ async fn periods_keep_the_day_of_the_anchor_where_the_month_has_it() {
     let g = start().await;
     g.at("2027-10-31T10:00:00Z").await;
     g.subscribed(json!({"base_price_cents": 100}), json!([])).await;
-    let plan = given::plan_with(&g.app, &service(&g.app, "archive").await, "year", json!({"base_price_cents": 1, "billing_period": "yearly"})).await;
+    let plan = given::plan_with(
+        &g.app,
+        &service(&g.app, "archive").await,
+        "year",
+        json!({"base_price_cents": 1, "billing_period": "yearly"}),
+    )
+    .await;
     let ahead = g.ahead("2028-06-01T00:00:00Z").await;
-    let days = ["2027-10-31", "2027-11-30", "2027-12-31", "2028-01-31", "2028-02-29", "2028-03-31", "2028-04-30", "2028-05-31"];
+    let days = [
+        "2027-10-31",
+        "2027-11-30",
+        "2027-12-31",
+        "2028-01-31",
+        "2028-02-29",
+        "2028-03-31",
+        "2028-04-30",
+        "2028-05-31",
+    ];
     assert_eq!(dates(&ahead), days);
     for (invoice, next) in ahead["invoices"].as_array().expect("invoices").iter().zip(&days[1..]) {
         let last = next.parse::<chrono::NaiveDate>().expect("a day") - TimeDelta::days(1);
@@ -290,9 +336,13 @@ async fn periods_keep_the_day_of_the_anchor_where_the_month_has_it() {
     g.run().await;
     given::subscription(&g.app, &g.tenant, &plan, 1).await;
     let ahead = g.ahead("2032-03-30T00:00:00Z").await;
-    let yearly: Vec<&str> = ahead["invoices"].as_array().expect("invoices").iter()
+    let yearly: Vec<&str> = ahead["invoices"]
+        .as_array()
+        .expect("invoices")
+        .iter()
         .filter(|i| i["lines"].as_array().is_some_and(|l| l.iter().any(|l| l["service_slug"] == "archive")))
-        .filter_map(|i| i["invoice_date"].as_str()).collect();
+        .filter_map(|i| i["invoice_date"].as_str())
+        .collect();
     assert_eq!(yearly, ["2028-02-29", "2029-02-28", "2030-02-28", "2031-02-28", "2032-02-29"]);
 }
 
@@ -318,25 +368,50 @@ async fn usage_is_priced_by_every_model() {
         tier("level", "graduated", "0", None, "0.5", json!({"unit_divisor": "10"})),
     ]);
     g.subscribed(json!({"base_price_cents": 4900}), tiers).await;
-    g.used(&[("calls", "250"), ("rows", "1000.5"), ("seats", "12"), ("storage", "7.5"), ("storage", "2"), ("level", "99"), ("level", "130")]).await;
+    g.used(&[
+        ("calls", "250"),
+        ("rows", "1000.5"),
+        ("seats", "12"),
+        ("storage", "7.5"),
+        ("storage", "2"),
+        ("level", "99"),
+        ("level", "130"),
+    ])
+    .await;
     let events: Vec<Value> = ["anna", "ben", "anna", "cleo"].iter().enumerate()
         .map(|(i, who)| json!({"idempotency_key": format!("u{i}"), "tenant_id": g.tenant.id, "metric_slug": "users", "quantity": "1", "unique_key": who}))
         .collect();
-    g.app.call("POST", "/api/v1/metering/events").token(&g.service.token).json(&json!({"events": events})).send().await.expect(202);
+    g.app
+        .call("POST", "/api/v1/metering/events")
+        .token(&g.service.token)
+        .json(&json!({"events": events}))
+        .send()
+        .await
+        .expect(202);
     g.run().await;
     g.at("2026-04-10T09:00:00Z").await;
-    let cost = g.app.call("GET", "/api/v1/usage/by-service/vault").token(&g.tenant.admin).send().await.data(200);
+    let cost =
+        g.app.call("GET", "/api/v1/usage/by-service/vault").token(&g.tenant.admin).send().await.data(200);
     assert_eq!(cost["service_slug"], "vault");
     let done = g.run().await;
     let lines = done["invoices"][0]["lines"].as_array().expect("lines");
     let of = |metric: &str| -> Vec<(String, i64)> {
         let of = lines.iter().filter(|l| l["metric_slug"] == metric);
-        of.map(|l| (l["quantity"].as_str().unwrap_or_default().to_owned(), cents(&l["amount_cents"]))).collect()
+        of.map(|l| (l["quantity"].as_str().unwrap_or_default().to_owned(), cents(&l["amount_cents"])))
+            .collect()
     };
     let line = |quantity: &str, amount: i64| (quantity.to_owned(), amount);
-    assert_eq!(of("calls"), [line("100", 1000), line("150", 750), line("1", 200)], "graduated, with the fee of the tier reached");
+    assert_eq!(
+        of("calls"),
+        [line("100", 1000), line("150", 750), line("1", 200)],
+        "graduated, with the fee of the tier reached"
+    );
     assert_eq!(of("rows"), [line("11", 2200)], "eleven packages begun, at the tier of the whole");
-    assert_eq!(of("seats"), [line("12", 9600), line("1", 70)], "all at the tier of the whole, with its fee only");
+    assert_eq!(
+        of("seats"),
+        [line("12", 9600), line("1", 70)],
+        "all at the tier of the whole, with its fee only"
+    );
     assert_eq!(of("storage"), [line("7.5", 750), line("1", 2250)], "the largest, and what the minimum lacks");
     assert_eq!(of("users"), [line("3", 150)], "each once");
     assert_eq!(of("level"), [line("130", 7)], "the last; 6.5 away from zero");
@@ -355,7 +430,8 @@ async fn what_falls_due_on_one_day_is_one_invoice_for_each_currency() {
     let plan = given::plan(&g.app, &other, "basic", 1000).await;
     given::subscription(&g.app, &g.tenant, &plan, 1).await;
     let third = service(&g.app, "courier").await;
-    let plan = given::plan_with(&g.app, &third, "us", json!({"base_price_cents": 700, "currency": "USD"})).await;
+    let plan =
+        given::plan_with(&g.app, &third, "us", json!({"base_price_cents": 700, "currency": "USD"})).await;
     given::subscription(&g.app, &g.tenant, &plan, 1).await;
     let first = g.run().await;
     let mut alone = subtotals(&first);
@@ -363,8 +439,12 @@ async fn what_falls_due_on_one_day_is_one_invoice_for_each_currency() {
     assert_eq!(alone, [700, 1000, 4900], "each activation by itself");
     g.at("2026-04-10T09:00:00Z").await;
     let month = g.run().await;
-    let mut by_currency: Vec<(&str, i64)> = month["invoices"].as_array().expect("invoices").iter()
-        .map(|i| (i["currency"].as_str().unwrap_or_default(), cents(&i["subtotal_cents"]))).collect();
+    let mut by_currency: Vec<(&str, i64)> = month["invoices"]
+        .as_array()
+        .expect("invoices")
+        .iter()
+        .map(|i| (i["currency"].as_str().unwrap_or_default(), cents(&i["subtotal_cents"])))
+        .collect();
     by_currency.sort_unstable();
     assert_eq!(by_currency, [("EUR", 5900), ("USD", 700)]);
     verified(&g.app).await;

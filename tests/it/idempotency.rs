@@ -80,7 +80,13 @@ async fn sixteen_at_once_subscribe_once() {
     let service = given::service(&app, "scaivault").await;
     let plan = given::plan(&app, &service, "pro", 4900).await;
     let asked = json!({"plan_id": plan.id});
-    let call = || app.call("POST", SUBSCRIPTIONS).token(&tenant.admin).header("idempotency-key", "k").json(&asked).send();
+    let call = || {
+        app.call("POST", SUBSCRIPTIONS)
+            .token(&tenant.admin)
+            .header("idempotency-key", "k")
+            .json(&asked)
+            .send()
+    };
     let answers = join_all((0..16).map(|_| call())).await;
     assert!(answers.iter().all(|a| [201, 409].contains(&a.status)));
     let first = call().await.data(201);
@@ -94,7 +100,11 @@ async fn sixteen_at_once_subscribe_once() {
 async fn another_body_under_the_same_key_is_refused() {
     let (app, admin, tenant) = start().await;
     let made = create(&app, &admin, "order-17", &draft(&tenant, "100")).send().await.data(201);
-    create(&app, &admin, "order-17", &draft(&tenant, "101")).send().await.refused(409).says("another request body");
+    create(&app, &admin, "order-17", &draft(&tenant, "101"))
+        .send()
+        .await
+        .refused(409)
+        .says("another request body");
     assert_eq!(create(&app, &admin, "order-17", &draft(&tenant, "100")).send().await.data(201), made);
     create(&app, &admin, "order-18", &draft(&tenant, "101")).send().await.expect(201);
     assert_eq!(count(&app, "invoices").await, 2);
@@ -108,7 +118,12 @@ async fn another_path_under_the_same_key_is_another_request() {
     let (app, admin, tenant) = start().await;
     let first = given::draft(&app, &admin, &tenant, "100").await;
     let second = given::draft(&app, &admin, &tenant, "200").await;
-    let call = |id: Uuid| app.call("POST", &format!("{INVOICES}/{id}/finalize")).token(&admin).header("idempotency-key", "k").send();
+    let call = |id: Uuid| {
+        app.call("POST", &format!("{INVOICES}/{id}/finalize"))
+            .token(&admin)
+            .header("idempotency-key", "k")
+            .send()
+    };
     let issued = call(first).await.data(200);
     // Either it is refused or it is done; what it must not be is answered with the other invoice.
     let answer = call(second).await;
@@ -128,7 +143,8 @@ async fn a_refusal_is_not_kept() {
     let service = given::service(&app, "scaivault").await;
     let plan = given::plan(&app, &service, "pro", 4900).await;
     let asked = json!({"plan_id": plan.id});
-    let call = || app.call("POST", SUBSCRIPTIONS).token(&token).header("idempotency-key", "k").json(&asked).send();
+    let call =
+        || app.call("POST", SUBSCRIPTIONS).token(&token).header("idempotency-key", "k").json(&asked).send();
     call().await.refused(400).says("billing profile");
     given::tenant(&app, "tnt_new", "prt_north").await;
     call().await.expect(201);
@@ -202,16 +218,30 @@ async fn a_run_answers_what_it_did_the_first_time() {
     let plan = given::plan(&app, &service, "pro", 4900).await;
     given::subscription(&app, &tenant, &plan, 1).await;
     let asked = json!({"dry_run": false});
-    let call = || app.call("POST", "/api/v1/admin/billing/run").token(&admin).header("idempotency-key", "k").json(&asked).send();
+    let call = || {
+        app.call("POST", "/api/v1/admin/billing/run")
+            .token(&admin)
+            .header("idempotency-key", "k")
+            .json(&asked)
+            .send()
+    };
     let answers = join_all((0..16).map(|_| call())).await;
     assert!(answers.iter().all(|a| [200, 409].contains(&a.status)));
     let first = call().await.data(200);
     assert_eq!(each(&first["invoices"], "subtotal_cents"), [&json!(4900)]);
     assert!(answers.iter().filter(|a| a.status == 200).all(|a| a.data(200) == first));
-    assert_eq!(run_with(&app, &admin, json!({"dry_run": false})).await["invoices"], json!([]), "without the key: nothing is left");
+    assert_eq!(
+        run_with(&app, &admin, json!({"dry_run": false})).await["invoices"],
+        json!([]),
+        "without the key: nothing is left"
+    );
     // A dry run is not an effect: it takes no key and keeps nothing.
     let dry = json!({"dry_run": true});
-    let call = app.call("POST", "/api/v1/admin/billing/run").token(&admin).header("idempotency-key", "k2").json(&dry);
+    let call = app
+        .call("POST", "/api/v1/admin/billing/run")
+        .token(&admin)
+        .header("idempotency-key", "k2")
+        .json(&dry);
     call.send().await.expect(200);
     verified(&app).await;
 }
@@ -222,7 +252,8 @@ async fn a_statement_that_fails_after_the_effect_takes_the_effect_back() {
     let asked = draft(&tenant, "100");
     create(&app, &admin, "before", &asked).send().await.expect(201);
     let owner = scaicontrol_tests::database::connect(&app.database().owner_url()).await;
-    let trap = "CREATE FUNCTION trap() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'trap'; END $$;
+    let trap =
+        "CREATE FUNCTION trap() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'trap'; END $$;
         CREATE TRIGGER trap BEFORE INSERT ON idempotency_keys FOR EACH ROW EXECUTE FUNCTION trap()";
     owner.batch_execute(trap).await.expect("set");
     let refusal = create(&app, &admin, "k", &asked).send().await.refused(500);
@@ -280,7 +311,8 @@ async fn a_connection_that_is_cut_leaves_no_answer_without_effect() {
     create(&app, &admin, "k", &asked).send().await.refused(409).says("still running");
     held.db.query_one("SELECT pg_terminate_backend($1)", &[&pid]).await.expect("cut");
     let gone = "SELECT 1 FROM pg_stat_activity WHERE pid = $1";
-    wait::until("it is gone", async || held.db.query_opt(gone, &[&pid]).await.expect("the list").is_none()).await;
+    wait::until("it is gone", async || held.db.query_opt(gone, &[&pid]).await.expect("the list").is_none())
+        .await;
     held.end().await;
     let cut = wait::at_most("an answer", running).await.expect("an answer");
     assert_eq!(cut.status, 503, "{:?}", cut.body);

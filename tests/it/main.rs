@@ -1,10 +1,15 @@
 //! The integration tests, one module for each subject.
+mod admin;
 mod admin_billing;
+mod admin_partners;
+mod admin_tenants;
 mod auth_matrix;
 mod billing;
 mod billing_run;
+mod catalog;
 mod contract;
 mod coverage;
+mod faults;
 mod harness;
 mod idempotency;
 mod jwt;
@@ -12,5 +17,7 @@ mod metering;
 mod operations;
 mod routes;
 mod schema;
+mod subscriptions;
 mod support;
 mod tenancy;
+mod vat;

@@ -45,11 +45,20 @@ impl Given {
     /// Sends events that are all counted.
     async fn sent(&self, events: Value) {
         let count = events.as_array().map_or(0, Vec::len);
-        assert_eq!(self.post(events).await.data(202), json!({"accepted": count, "duplicates": 0, "rejected": []}));
+        assert_eq!(
+            self.post(events).await.data(202),
+            json!({"accepted": count, "duplicates": 0, "rejected": []})
+        );
     }
     /// What the tenant sees of a metric in its running month.
     async fn metric(&self, slug: &str) -> Value {
-        let data = self.app.call("GET", "/api/v1/usage/by-service/vault").token(&self.tenant.admin).send().await.data(200);
+        let data = self
+            .app
+            .call("GET", "/api/v1/usage/by-service/vault")
+            .token(&self.tenant.admin)
+            .send()
+            .await
+            .data(200);
         let metrics = data["metrics"].as_array().expect("metrics").clone();
         metrics.into_iter().find(|m| m["metric_slug"] == slug).expect("the metric")
     }
@@ -64,7 +73,12 @@ impl Given {
         rows.iter().map(|r| (r.get(0), r.get(1))).collect()
     }
     async fn notices(&self) -> Vec<String> {
-        let rows = self.app.db().await.query("SELECT message FROM notifications ORDER BY notification_id", &[]).await;
+        let rows = self
+            .app
+            .db()
+            .await
+            .query("SELECT message FROM notifications ORDER BY notification_id", &[])
+            .await;
         rows.expect("notifications").iter().map(|r| r.get(0)).collect()
     }
     /// Fails unless the totals are what the events come to when they are counted again, one by one.
@@ -112,11 +126,16 @@ async fn sixteen_batches_at_once_count_each_event_once() {
 #[tokio::test]
 async fn the_first_of_a_key_wins_and_none_after_it_counts() {
     let g = start().await;
-    let answer = g.post(json!([g.event("a", "calls", "1"), g.event("a", "calls", "5"), g.event("b", "calls", "2")])).await;
+    let answer = g
+        .post(json!([g.event("a", "calls", "1"), g.event("a", "calls", "5"), g.event("b", "calls", "2")]))
+        .await;
     assert_eq!(answer.data(202), json!({"accepted": 2, "duplicates": 1, "rejected": []}));
     let later = g.event_at("a", "storage", "7", g.app.now());
     g.app.advance(TimeDelta::minutes(1)).await;
-    assert_eq!(g.post(json!([later])).await.data(202), json!({"accepted": 0, "duplicates": 1, "rejected": []}));
+    assert_eq!(
+        g.post(json!([later])).await.data(202),
+        json!({"accepted": 0, "duplicates": 1, "rejected": []})
+    );
     assert_eq!((g.used("calls").await, g.used("storage").await), ("3".into(), "0".into()));
     // A key is one of its tenant and service: another tenant's is its own.
     let other = given::tenant(&g.app, "tnt_other", "prt_north").await;
@@ -162,11 +181,22 @@ async fn what_cannot_be_counted_is_rejected_by_its_index_and_the_rest_is_counted
         g.event("13", "calls", "0"),
     ]);
     let answer = g.post(events).await.data(202);
-    let rejected: BTreeMap<i64, String> = answer["rejected"].as_array().expect("rejections").iter()
-        .map(|r| (r["index"].as_i64().unwrap_or(-1), r["code"].as_str().unwrap_or_default().to_owned())).collect();
+    let rejected: BTreeMap<i64, String> = answer["rejected"]
+        .as_array()
+        .expect("rejections")
+        .iter()
+        .map(|r| (r["index"].as_i64().unwrap_or(-1), r["code"].as_str().unwrap_or_default().to_owned()))
+        .collect();
     let wanted = [
-        (1, "unknown_tenant"), (2, "unknown_metric"), (3, "no_subscription"), (4, "too_old"), (6, "in_future"),
-        (8, "bad_quantity"), (10, "missing_unique_key"), (11, "bad_quantity"), (12, "bad_quantity"),
+        (1, "unknown_tenant"),
+        (2, "unknown_metric"),
+        (3, "no_subscription"),
+        (4, "too_old"),
+        (6, "in_future"),
+        (8, "bad_quantity"),
+        (10, "missing_unique_key"),
+        (11, "bad_quantity"),
+        (12, "bad_quantity"),
     ];
     assert_eq!(rejected, wanted.map(|(i, code)| (i, code.to_owned())).into());
     assert_eq!((&answer["accepted"], &answer["duplicates"]), (&json!(5), &json!(0)));
@@ -180,9 +210,14 @@ async fn what_cannot_be_counted_is_rejected_by_its_index_and_the_rest_is_counted
 async fn a_service_without_subscriber_and_times_before_one() {
     let g = start().await;
     let before = g.app.now() - TimeDelta::seconds(1);
-    let answer = g.post(json!([g.event_at("a", "calls", "1", before), g.event_at("b", "calls", "1", g.app.now())])).await;
+    let answer = g
+        .post(json!([g.event_at("a", "calls", "1", before), g.event_at("b", "calls", "1", g.app.now())]))
+        .await;
     let data = answer.data(202);
-    assert_eq!((each(&data["rejected"], "code"), &data["accepted"]), (vec![&json!("no_subscription")], &json!(1)));
+    assert_eq!(
+        (each(&data["rejected"], "code"), &data["accepted"]),
+        (vec![&json!("no_subscription")], &json!(1))
+    );
     let other = service(&g.app, "archive").await;
     let asked = json!({"events": [g.event("a", "calls", "1")]});
     let answer = g.app.call("POST", EVENTS).token(&other.token).json(&asked).send().await.data(202);
@@ -236,15 +271,34 @@ async fn every_kind_of_metric_adds_up() {
         event
     };
     g.sent(json!([
-        g.event("1", "calls", "5"), g.event("2", "calls", "-7.25"), g.event("3", "storage", "3"), g.event("4", "storage", "2"),
-        user("5", "anna"), user("6", "anna"), user("7", "ben"),
-        g.event_at("8", "level", "10", now + hour * 2), g.event_at("9", "level", "20", now + hour * 3), g.event_at("10", "level", "30", now + hour),
+        g.event("1", "calls", "5"),
+        g.event("2", "calls", "-7.25"),
+        g.event("3", "storage", "3"),
+        g.event("4", "storage", "2"),
+        user("5", "anna"),
+        user("6", "anna"),
+        user("7", "ben"),
+        g.event_at("8", "level", "10", now + hour * 2),
+        g.event_at("9", "level", "20", now + hour * 3),
+        g.event_at("10", "level", "30", now + hour),
     ]))
     .await;
-    assert_eq!((g.used("calls").await, g.used("storage").await), ("0".into(), "3".into()), "a sum has a floor of 0");
-    assert_eq!((g.used("users").await, g.used("level").await), ("2".into(), "20".into()), "the newest by its time, not by its receipt");
+    assert_eq!(
+        (g.used("calls").await, g.used("storage").await),
+        ("0".into(), "3".into()),
+        "a sum has a floor of 0"
+    );
+    assert_eq!(
+        (g.used("users").await, g.used("level").await),
+        ("2".into(), "20".into()),
+        "the newest by its time, not by its receipt"
+    );
     // Of one instant the one received later counts, in one batch and in two.
-    g.sent(json!([g.event_at("11", "level", "40", now + hour * 4), g.event_at("12", "level", "50", now + hour * 4)])).await;
+    g.sent(json!([
+        g.event_at("11", "level", "40", now + hour * 4),
+        g.event_at("12", "level", "50", now + hour * 4)
+    ]))
+    .await;
     assert_eq!(g.used("level").await, "50");
     g.app.advance(TimeDelta::seconds(1)).await;
     g.sent(json!([g.event_at("13", "level", "45", now + hour * 4)])).await;
@@ -266,7 +320,12 @@ async fn the_last_value_is_carried_into_the_next_month() {
     let mut usage = Vec::new();
     for invoice in runs["invoices"].as_array().expect("invoices") {
         let lines = invoice["lines"].as_array().expect("lines").iter().filter(|l| l["kind"] == "usage");
-        usage.extend(lines.map(|l| (l["metric_slug"].as_str().unwrap_or_default().to_owned(), l["amount_cents"].as_i64().unwrap_or(-1))));
+        usage.extend(lines.map(|l| {
+            (
+                l["metric_slug"].as_str().unwrap_or_default().to_owned(),
+                l["amount_cents"].as_i64().unwrap_or(-1),
+            )
+        }));
     }
     let line = |metric: &str, cents: i64| (metric.to_owned(), cents);
     assert_eq!(usage, [line("calls", 30), line("level", 12), line("level", 12), line("level", 12)]);
@@ -280,7 +339,9 @@ async fn an_instant_belongs_to_one_month() {
     g.app.advance_to(boundary + TimeDelta::minutes(30)).await;
     let moment = TimeDelta::microseconds(1);
     g.sent(json!([
-        g.event_at("1", "calls", "1", boundary - moment), g.event_at("2", "calls", "2", boundary), g.event_at("3", "calls", "4", boundary + moment),
+        g.event_at("1", "calls", "1", boundary - moment),
+        g.event_at("2", "calls", "2", boundary),
+        g.event_at("3", "calls", "4", boundary + moment),
     ]))
     .await;
     let first: DateTime<Utc> = scaicontrol_tests::START.parse().expect("a time");
@@ -305,7 +366,12 @@ async fn a_late_event_counts_in_the_month_it_belongs_to() {
     assert_eq!(totals, ["5", "2"]);
     assert_eq!(g.used("calls").await, "2");
     let done = run(&g.app, &g.app.operator("billing_admin"), &g.tenant.id).await;
-    let month = done["invoices"][1]["lines"].as_array().expect("lines").iter().find(|l| l["metric_slug"] == "calls").expect("a line");
+    let month = done["invoices"][1]["lines"]
+        .as_array()
+        .expect("lines")
+        .iter()
+        .find(|l| l["metric_slug"] == "calls")
+        .expect("a line");
     assert_eq!(month["amount_cents"], 50);
     verified(&g.app).await;
 }
@@ -327,10 +393,18 @@ async fn a_quota_is_told_of_once_for_each_threshold() {
     g.sent(json!([g.event("5", "calls", "100")])).await;
     assert_eq!(g.notices().await.len(), 2, "once a month");
     let quotas = g.app.call("GET", "/api/v1/usage/quotas").token(&g.tenant.member).send().await.data(200);
-    let calls = quotas.as_array().expect("quotas").iter().find(|q| q["metric_slug"] == "calls").expect("calls");
-    assert_eq!((&calls["used"], &calls["remaining"], &calls["percent"], &calls["exceeded"]), (&json!("115"), &json!("0"), &json!("115"), &json!(true)));
-    let storage = quotas.as_array().expect("quotas").iter().find(|q| q["metric_slug"] == "storage").expect("storage");
-    assert_eq!((&storage["limit"], &storage["percent"], &storage["exceeded"]), (&Value::Null, &Value::Null, &json!(false)));
+    let calls =
+        quotas.as_array().expect("quotas").iter().find(|q| q["metric_slug"] == "calls").expect("calls");
+    assert_eq!(
+        (&calls["used"], &calls["remaining"], &calls["percent"], &calls["exceeded"]),
+        (&json!("115"), &json!("0"), &json!("115"), &json!(true))
+    );
+    let storage =
+        quotas.as_array().expect("quotas").iter().find(|q| q["metric_slug"] == "storage").expect("storage");
+    assert_eq!(
+        (&storage["limit"], &storage["percent"], &storage["exceeded"]),
+        (&Value::Null, &Value::Null, &json!(false))
+    );
     // Both at once in the next month.
     g.app.advance(TimeDelta::days(32)).await;
     g.sent(json!([g.event("6", "calls", "100")])).await;
@@ -341,9 +415,14 @@ async fn a_quota_is_told_of_once_for_each_threshold() {
 #[tokio::test]
 async fn a_service_asks_where_a_tenant_stands() {
     let g = start().await;
-    let check = async |path: &str, token: &str| g.app.call("GET", &format!("/api/v1/internal/quotas/{path}")).token(token).send().await;
+    let check = async |path: &str, token: &str| {
+        g.app.call("GET", &format!("/api/v1/internal/quotas/{path}")).token(token).send().await
+    };
     let own = check("tnt_acme/vault/calls", &g.service.token).await.data(200);
-    assert_eq!((&own["used"], &own["remaining"], &own["exceeded"]), (&json!("0"), &json!("100"), &json!(false)));
+    assert_eq!(
+        (&own["used"], &own["remaining"], &own["exceeded"]),
+        (&json!("0"), &json!("100"), &json!(false))
+    );
     assert_eq!(own["period_end"], "2026-04-09T22:00:00Z");
     for i in 0..5 {
         g.sent(json!([g.event(&format!("k{i}"), "calls", "20")])).await;
@@ -370,7 +449,10 @@ async fn usage_in_a_trial_costs_nothing_and_counts_for_the_quota() {
     let g = start_with(json!({"trial_days": 14, "quotas": {"calls": "100"}})).await;
     g.sent(json!([g.event("1", "calls", "90")])).await;
     let metric = g.metric("calls").await;
-    assert_eq!((&metric["used"], &metric["cost_cents"], &metric["percent"]), (&json!("90"), &json!(0), &json!("90")));
+    assert_eq!(
+        (&metric["used"], &metric["cost_cents"], &metric["percent"]),
+        (&json!("90"), &json!(0), &json!("90"))
+    );
     assert_eq!(g.notices().await.len(), 1);
     g.app.advance(TimeDelta::days(14)).await;
     g.sent(json!([g.event("2", "calls", "3")])).await;
@@ -384,14 +466,16 @@ async fn totals_are_what_the_events_come_to() {
     g.app.advance(TimeDelta::days(33)).await;
     // Twelve clients send the events of a month in any order, some of them twice, a few of them at one instant.
     let client = |client: u64| {
-        let events: Vec<Value> = (0..200_u64).map(|i| {
-            let n = (client * 7919 + i * 104_729) % 1_500;
-            let at = g.app.now() - TimeDelta::hours(i64::try_from(n % 780).unwrap_or(0));
-            let metric = ["calls", "rows", "storage", "users"][usize::try_from(n % 4).unwrap_or(0)];
-            let mut event = g.event_at(&format!("e{n}"), metric, &format!("{}.{}", n % 17, n % 10), at);
-            event["unique_key"] = json!(format!("u{}", n % 23));
-            event
-        }).collect();
+        let events: Vec<Value> = (0..200_u64)
+            .map(|i| {
+                let n = (client * 7919 + i * 104_729) % 1_500;
+                let at = g.app.now() - TimeDelta::hours(i64::try_from(n % 780).unwrap_or(0));
+                let metric = ["calls", "rows", "storage", "users"][usize::try_from(n % 4).unwrap_or(0)];
+                let mut event = g.event_at(&format!("e{n}"), metric, &format!("{}.{}", n % 17, n % 10), at);
+                event["unique_key"] = json!(format!("u{}", n % 23));
+                event
+            })
+            .collect();
         Value::Array(events)
     };
     for answer in join_all((0..12).map(|n| g.post(client(n)))).await {
@@ -409,8 +493,10 @@ async fn usage_over_time() {
     g.app.advance_to("2026-03-12T10:30:00Z".parse().expect("a time")).await;
     let at = |text: &str| text.parse::<DateTime<Utc>>().expect("a time");
     g.sent(json!([
-        g.event_at("1", "calls", "1", at("2026-03-10T09:59:59Z")), g.event_at("2", "calls", "2", at("2026-03-10T10:00:00Z")),
-        g.event_at("3", "calls", "4", at("2026-03-12T10:00:00Z")), g.event_at("4", "storage", "8", at("2026-03-12T10:00:00Z")),
+        g.event_at("1", "calls", "1", at("2026-03-10T09:59:59Z")),
+        g.event_at("2", "calls", "2", at("2026-03-10T10:00:00Z")),
+        g.event_at("3", "calls", "4", at("2026-03-12T10:00:00Z")),
+        g.event_at("4", "storage", "8", at("2026-03-12T10:00:00Z")),
     ]))
     .await;
     let client = g.app.client(&g.tenant.member);
@@ -422,22 +508,47 @@ async fn usage_over_time() {
     assert_eq!(series(types::UsagePeriodType::Hourly).await, ["1", "2", "4"]);
     assert_eq!(series(types::UsagePeriodType::Daily).await, ["3", "4"]);
     assert_eq!(series(types::UsagePeriodType::Monthly).await, ["7"]);
-    let summary = client.usage_summary_get().period_type(types::UsagePeriodType::Hourly).send().await.expect("a summary");
+    let summary = client
+        .usage_summary_get()
+        .period_type(types::UsagePeriodType::Hourly)
+        .send()
+        .await
+        .expect("a summary");
     let metrics = &summary.into_inner().data.services[0].metrics;
-    assert_eq!(metrics.iter().map(|m| (m.metric_slug.as_str(), m.value.to_string())).collect::<Vec<_>>(), [("calls", "4".into()), ("storage", "8".into())]);
-    let get = async |query: &str| g.app.call("GET", &format!("/api/v1/usage/history?{query}")).token(&g.tenant.member).send().await;
+    assert_eq!(
+        metrics.iter().map(|m| (m.metric_slug.as_str(), m.value.to_string())).collect::<Vec<_>>(),
+        [("calls", "4".into()), ("storage", "8".into())]
+    );
+    let get = async |query: &str| {
+        g.app.call("GET", &format!("/api/v1/usage/history?{query}")).token(&g.tenant.member).send().await
+    };
     get("from=2026-03-12T00:00:00Z&to=2026-03-12T00:00:00Z").await.refused(400).names("from");
     get("from=2026-01-01T00:00:00Z&to=2026-03-12T00:00:00Z&period_type=hourly").await.refused(400);
     get("from=2024-01-01T00:00:00Z&to=2026-03-12T00:00:00Z&period_type=daily").await.refused(400);
     get("period_type=weekly").await.refused(400).names("period_type");
     assert_eq!(get("service_slug=nothing").await.data(200)["series"], json!([]));
-    g.app.call("GET", "/api/v1/usage/summary?period_type=yearly").token(&g.tenant.member).send().await.refused(400).names("period_type");
+    g.app
+        .call("GET", "/api/v1/usage/summary?period_type=yearly")
+        .token(&g.tenant.member)
+        .send()
+        .await
+        .refused(400)
+        .names("period_type");
     for path in ["usage/history", "usage/summary", "usage/quotas", "usage/by-service/vault"] {
         g.app.call("GET", &format!("/api/v1/{path}")).token(&g.service.token).send().await.refused(403);
     }
     g.app.call("GET", "/api/v1/usage/by-service/nothing").token(&g.tenant.member).send().await.refused(404);
     let posted: types::UsageEventsRequest = body(json!({"events": [g.event("9", "calls", "1")]}));
-    let done = g.app.client(&g.service.token).usage_events_post().body(posted).send().await.expect("stored").into_inner().data;
+    let done = g
+        .app
+        .client(&g.service.token)
+        .usage_events_post()
+        .body(posted)
+        .send()
+        .await
+        .expect("stored")
+        .into_inner()
+        .data;
     assert_eq!((done.accepted, done.duplicates, done.rejected.len()), (1, 0, 0));
     used(&g.app, &g.service, &g.tenant, &[("rows", "1")]).await;
 }

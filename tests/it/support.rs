@@ -82,7 +82,8 @@ pub fn agrees(invoice: &Value) {
     assert_eq!(sum(breakdown, "tax_cents"), cents(&invoice["tax_cents"]), "{invoice}");
     let total = cents(&invoice["subtotal_cents"]) + cents(&invoice["tax_cents"]);
     assert_eq!(total, cents(&invoice["total_cents"]), "{invoice}");
-    let settled = cents(&invoice["paid_cents"]) + cents(&invoice["credited_cents"]) + cents(&invoice["due_cents"]);
+    let settled =
+        cents(&invoice["paid_cents"]) + cents(&invoice["credited_cents"]) + cents(&invoice["due_cents"]);
     assert_eq!(total, settled, "{invoice}");
     recomputes(lines);
 }
@@ -148,7 +149,8 @@ pub async fn service(app: &TestApp, slug: &str) -> Service {
         ],
     });
     let operator = app.operator("super_admin");
-    let answer = app.call("POST", "/api/v1/admin/catalog/services").token(&operator).json(&asked).send().await;
+    let answer =
+        app.call("POST", "/api/v1/admin/catalog/services").token(&operator).json(&asked).send().await;
     let id = given::id_of(&answer.data(201));
     Service { id, slug: slug.to_owned(), token: app.service_token(&format!("client-{slug}")) }
 }
@@ -164,6 +166,7 @@ pub async fn used(app: &TestApp, service: &Service, tenant: &Tenant, usage: &[(&
         json!({"idempotency_key": Uuid::now_v7(), "tenant_id": tenant.id, "metric_slug": metric, "quantity": quantity, "occurred_at": app.now()})
     });
     let asked = json!({"events": events.collect::<Vec<_>>()});
-    let answer = app.call("POST", "/api/v1/metering/events").token(&service.token).json(&asked).send().await.data(202);
+    let answer =
+        app.call("POST", "/api/v1/metering/events").token(&service.token).json(&asked).send().await.data(202);
     assert_eq!(answer, json!({"accepted": usage.len(), "duplicates": 0, "rejected": []}));
 }

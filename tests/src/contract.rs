@@ -53,7 +53,10 @@ fn operation(doc: &Value, op: &Value) -> Value {
     for p in op["parameters"].as_array().into_iter().flatten() {
         let p = deref(doc, p);
         let name = format!("{} {}", text(&p["in"]), text(&p["name"]).to_lowercase());
-        parameters.insert(name, json!({ "required": p["required"] == true, "schema": schema(doc, &p["schema"], 0) }));
+        parameters.insert(
+            name,
+            json!({ "required": p["required"] == true, "schema": schema(doc, &p["schema"], 0) }),
+        );
     }
     let body = op.get("requestBody").map(|b| {
         let b = deref(doc, b);
@@ -116,8 +119,12 @@ fn schema(doc: &Value, v: &Value, depth: usize) -> Value {
         match k.as_str() {
             k if DROP.contains(&k) || k.starts_with("x-") => {}
             "properties" => {
-                let all: Map<_, _> =
-                    x.as_object().into_iter().flatten().map(|(n, s)| (n.clone(), schema(doc, s, depth + 1))).collect();
+                let all: Map<_, _> = x
+                    .as_object()
+                    .into_iter()
+                    .flatten()
+                    .map(|(n, s)| (n.clone(), schema(doc, s, depth + 1)))
+                    .collect();
                 merge(&mut out, "properties", all.into());
             }
             "required" => merge(&mut out, "required", sorted(x)),

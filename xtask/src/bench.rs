@@ -28,10 +28,13 @@ fn build(root: &Path) -> Result<[PathBuf; 2]> {
     if !out.status.success() {
         bail!("the benchmarks do not build");
     }
-    let messages: Vec<serde_json::Value> =
-        String::from_utf8_lossy(&out.stdout).lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let messages: Vec<serde_json::Value> = String::from_utf8_lossy(&out.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
     let find = |name: &str| {
-        let program = messages.iter().filter(|m| m["target"]["name"] == name).find_map(|m| m["executable"].as_str());
+        let program =
+            messages.iter().filter(|m| m["target"]["name"] == name).find_map(|m| m["executable"].as_str());
         program.map(PathBuf::from).with_context(|| format!("cargo did not say where {name} is"))
     };
     Ok([find(names[0])?, find(names[1])?])

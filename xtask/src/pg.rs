@@ -126,7 +126,8 @@ impl TestCluster {
     fn start_in(base: &Path, durability: Durability, settings: &[(&str, &str)]) -> Result<TestCluster> {
         remove_leftovers(base);
         let dir = base.join(format!("{PREFIX}{}", std::process::id()));
-        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let settings =
+            settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let cluster =
             Cluster::start(Options { durability, max_connections: 400, settings, ..Options::new(&dir) })?;
         Ok(TestCluster { cluster: Some(cluster), dir })

@@ -5,9 +5,12 @@
 //! the tests use that cluster, and none is started.
 use crate::child;
 use crate::pg::{TEST_PG, TestCluster};
-use anyhow::Result;
-use std::path::Path;
+use anyhow::{Result, bail};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+/// The variable that tells the tests where the program is that they start and kill.
+const PROGRAM: &str = "SCAICONTROL_BIN";
 
 /// How a run of the tests ended.
 pub struct Outcome {
@@ -21,6 +24,7 @@ pub struct Outcome {
 ///
 /// The runner has the last word: when tests failed, this ends the process without one more line.
 pub fn test(root: &Path, filters: &[&str]) -> Result<()> {
+    build_program(root)?;
     let (url, cluster) = cluster(root)?;
     let docs = filters.is_empty() && !child::run(&mut doc_tests(root, &url))?.success();
     if docs {
@@ -36,6 +40,7 @@ pub fn test(root: &Path, filters: &[&str]) -> Result<()> {
 
 /// All tests, as CI runs them: nothing is read from the terminal, and the closing lines are kept.
 pub fn test_and_keep(root: &Path) -> Result<Outcome> {
+    build_program(root)?;
     let (url, _cluster) = cluster(root)?;
     let (docs, _) = child::run_and_keep(&mut doc_tests(root, &url))?;
     let (status, lines) = child::run_and_keep(&mut runner(root, &url, &[], "ci"))?;
@@ -44,6 +49,21 @@ pub fn test_and_keep(root: &Path) -> Result<Outcome> {
         closing.insert(0, "doc tests failed".to_owned());
     }
     Ok(Outcome { passed: docs.success() && status.success(), closing })
+}
+
+/// The server's program: tests of another package cannot have cargo build it for them. The whole workspace, so that the
+/// features are those of the tests and nothing is compiled twice.
+fn build_program(root: &Path) -> Result<()> {
+    let mut build = Command::new("cargo");
+    build.args(["build", "--quiet", "--workspace", "--bin", "scaicontrol"]).current_dir(root);
+    if child::run(&mut build)?.success() { Ok(()) } else { bail!("the server does not build") }
+}
+
+/// Where [`build_program`] leaves it.
+fn program(root: &Path) -> PathBuf {
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir));
+    target.join("debug/scaicontrol")
 }
 
 fn cluster(root: &Path) -> Result<(String, Option<TestCluster>)> {
@@ -74,7 +94,7 @@ fn runner(root: &Path, url: &str, filters: &[&str], profile: &str) -> Command {
         // A failed test says where; forty lines of its runtime do not help.
         command.env("RUST_BACKTRACE", "0");
     }
-    command.current_dir(root).env(TEST_PG, url);
+    command.current_dir(root).env(TEST_PG, url).env(PROGRAM, program(root));
     command
 }
 

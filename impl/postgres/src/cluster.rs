@@ -183,7 +183,10 @@ impl Cluster {
         let Some(keeper) = self.keeper.take() else { return Ok(()) };
         let mut how = how;
         let mut since = Instant::now();
-        let _ = kill(self.pid, signal(how));
+        // Once it is gone its number may be another process's.
+        if !keeper.is_finished() {
+            let _ = kill(self.pid, signal(how));
+        }
         while !keeper.is_finished() {
             if since.elapsed() > STOP_WITHIN {
                 if how == Stop::Immediate {

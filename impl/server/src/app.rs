@@ -1,4 +1,5 @@
 //! What the whole server shares.
+use crate::catalog::shown::Shown;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Db;
@@ -26,6 +27,8 @@ pub struct Control {
     pub ids: Ids,
     /// The writer of usage, and what is kept of quotas.
     pub metering: Metering,
+    /// What the catalogue shows.
+    pub shown: Arc<Shown>,
     /// Who calls.
     pub identity: Arc<Identity>,
     /// The issuer, for browsers that sign in.

@@ -22,11 +22,23 @@ pub struct Entry<'a> {
 }
 
 /// Names that hold a secret wherever they stand (`x-secret` in the specification): their values are never written.
-const SECRET: &[&str] = &["secret", "service_key", "callback_token", "credentials", "client_secret", "refresh_token", "access_token"];
+const SECRET: &[&str] = &[
+    "secret",
+    "service_key",
+    "callback_token",
+    "credentials",
+    "client_secret",
+    "refresh_token",
+    "access_token",
+];
 
 /// Writes the deed of `op`, with what the thing looked like before and after.
 pub async fn record(
-    conn: &mut Conn, op: &OpContext, entry: Entry<'_>, before: Option<&impl Serialize>, after: Option<&impl Serialize>,
+    conn: &mut Conn,
+    op: &OpContext,
+    entry: Entry<'_>,
+    before: Option<&impl Serialize>,
+    after: Option<&impl Serialize>,
 ) -> Result<()> {
     let json = |v: serde_json::Result<serde_json::Value>| v.map(mask).map_err(Error::internal);
     let before = before.map(|v| json(serde_json::to_value(v))).transpose()?;
@@ -54,10 +66,17 @@ pub async fn record(
 fn mask(value: serde_json::Value) -> serde_json::Value {
     use serde_json::Value;
     match value {
-        Value::Object(map) => map
-            .into_iter()
-            .map(|(k, v)| if SECRET.contains(&k.as_str()) && !v.is_null() { (k, "***".into()) } else { (k, mask(v)) })
-            .collect(),
+        Value::Object(map) => {
+            map.into_iter()
+                .map(|(k, v)| {
+                    if SECRET.contains(&k.as_str()) && !v.is_null() {
+                        (k, "***".into())
+                    } else {
+                        (k, mask(v))
+                    }
+                })
+                .collect()
+        }
         Value::Array(items) => items.into_iter().map(mask).collect(),
         other => other,
     }
@@ -71,6 +90,9 @@ mod tests {
     #[test]
     fn secrets_are_masked_at_any_depth() {
         let row = json!({"name": "x", "secret": "s", "list": [{"service_key": "k", "callback_token": null}]});
-        assert_eq!(mask(row), json!({"name": "x", "secret": "***", "list": [{"service_key": "***", "callback_token": null}]}));
+        assert_eq!(
+            mask(row),
+            json!({"name": "x", "secret": "***", "list": [{"service_key": "***", "callback_token": null}]})
+        );
     }
 }

@@ -22,7 +22,10 @@ impl Clock {
     }
 
     /// Now, in whole microseconds: what Postgres can store.
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock for business time")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the machine's clock for business time"
+    )]
     pub fn now(&self) -> DateTime<Utc> {
         let micros = match self {
             Clock::Real => Utc::now().timestamp_micros(),

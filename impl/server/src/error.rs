@@ -87,9 +87,16 @@ impl From<diesel::result::Error> for Error {
         match &e {
             E::DatabaseError(Kind::SerializationFailure, info) => Error::Collision(info.message().into()),
             // diesel has no kind for deadlocks; Postgres says it in these words.
-            E::DatabaseError(_, info) if info.message() == "deadlock detected" => Error::Collision(info.message().into()),
-            E::DatabaseError(Kind::ClosedConnection, _) => Error::Unavailable("the database went away".into()),
-            E::DatabaseError(_, info) if info.message().contains("terminating connection") || info.message().contains("the database system is") => {
+            E::DatabaseError(_, info) if info.message() == "deadlock detected" => {
+                Error::Collision(info.message().into())
+            }
+            E::DatabaseError(Kind::ClosedConnection, _) => {
+                Error::Unavailable("the database went away".into())
+            }
+            E::DatabaseError(_, info)
+                if info.message().contains("terminating connection")
+                    || info.message().contains("the database system is") =>
+            {
                 Error::Unavailable("the database went away".into())
             }
             E::DatabaseError(_, info) if info.message().contains("statement timeout") => {
@@ -106,10 +113,16 @@ impl From<diesel::result::Error> for Error {
 }
 
 /// Turns the violation of one unique constraint into what it means to the caller; other errors stay as they are.
-pub fn on_conflict<T>(result: diesel::QueryResult<T>, constraint: &str, error: impl FnOnce() -> Error) -> Result<T> {
+pub fn on_conflict<T>(
+    result: diesel::QueryResult<T>,
+    constraint: &str,
+    error: impl FnOnce() -> Error,
+) -> Result<T> {
     use diesel::result::{DatabaseErrorKind as Kind, Error as E};
     match result {
-        Err(E::DatabaseError(Kind::UniqueViolation, info)) if info.constraint_name() == Some(constraint) => Err(error()),
+        Err(E::DatabaseError(Kind::UniqueViolation, info)) if info.constraint_name() == Some(constraint) => {
+            Err(error())
+        }
         other => Ok(other?),
     }
 }

@@ -38,7 +38,8 @@ pub async fn emit(conn: &mut Conn, op: &OpContext, event: Event<'_>, data: &impl
             t::object_id.eq(&event.object_id),
             t::sequence.eq(event.sequence),
             t::occurred_at.eq(op.now),
-            t::idempotency_key.eq(format!("{kind}:{}:{}:{}{}", event.object_id, event.topic, event.sequence, event.step)),
+            t::idempotency_key
+                .eq(format!("{kind}:{}:{}:{}{}", event.object_id, event.topic, event.sequence, event.step)),
             t::data.eq(serde_json::to_value(data).map_err(Error::internal)?),
         ))
         .execute(conn)

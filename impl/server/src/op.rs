@@ -66,17 +66,38 @@ pub struct OpContext {
 
 impl OpContext {
     /// The context of a request.
-    pub fn new(actor: Actor, scope: Scope, clock: &Clock, ids: &Ids, request_id: &str, operation: &'static str) -> Self {
+    pub fn new(
+        actor: Actor,
+        scope: Scope,
+        clock: &Clock,
+        ids: &Ids,
+        request_id: &str,
+        operation: &'static str,
+    ) -> Self {
         let (now, request_id) = (clock.now(), request_id.to_string());
         OpContext { actor, scope, now, request_id, operation, idempotency: None, ids: ids.clone() }
     }
 
     /// The context of what the system does by itself: a worker, or the command line. It sees everything.
     pub fn system(clock: &Clock, ids: &Ids, operation: &'static str) -> Self {
-        let actor = Actor { id: format!("system:{operation}"), level: "system", tenant_id: None, partner_id: None, service_id: None };
+        let actor = Actor {
+            id: format!("system:{operation}"),
+            level: "system",
+            tenant_id: None,
+            partner_id: None,
+            service_id: None,
+        };
         let now = clock.now();
         let request_id = format!("req_{}", ids.next(now).simple());
-        OpContext { actor, scope: Scope::Platform, now, request_id, operation, idempotency: None, ids: ids.clone() }
+        OpContext {
+            actor,
+            scope: Scope::Platform,
+            now,
+            request_id,
+            operation,
+            idempotency: None,
+            ids: ids.clone(),
+        }
     }
 
     /// The same operation with another sight, for work that needs less or more than the caller sees.

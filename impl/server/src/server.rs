@@ -63,6 +63,7 @@ pub fn assemble(
         clock,
         ids,
         metering,
+        shown: Arc::default(),
         identity: Arc::new(identity),
         scaikey,
         sign_ins,

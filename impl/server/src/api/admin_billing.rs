@@ -7,7 +7,9 @@ impl AdminBillingApi for Handlers {
     type Context = App;
 
     async fn admin_invoice_list(
-        rqctx: Cx, auth: Auth<perm::AdminInvoiceList>, query: QueryParams<AdminInvoiceListQuery>,
+        rqctx: Cx,
+        auth: Auth<perm::AdminInvoiceList>,
+        query: QueryParams<AdminInvoiceListQuery>,
     ) -> Result<R200<InvoicePage>, ApiError> {
         let (op, app) = rqctx.enter(&auth);
         let q = query.0;
@@ -26,7 +28,9 @@ impl AdminBillingApi for Handlers {
     }
 
     async fn admin_invoice_create(
-        rqctx: Cx, auth: Auth<perm::AdminInvoiceCreate>, body: Json<AdminInvoiceCreateRequest>,
+        rqctx: Cx,
+        auth: Auth<perm::AdminInvoiceCreate>,
+        body: Json<AdminInvoiceCreateRequest>,
     ) -> Result<R201<InvoiceDetailEnvelope>, ApiError> {
         let (op, app) = rqctx.enter(&auth);
         let data = drafts::create(&op, app, &body.0).await?;
@@ -34,7 +38,9 @@ impl AdminBillingApi for Handlers {
     }
 
     async fn admin_invoice_get(
-        rqctx: Cx, auth: Auth<perm::AdminInvoiceGet>, path: PathParams<AdminInvoiceGetPath>,
+        rqctx: Cx,
+        auth: Auth<perm::AdminInvoiceGet>,
+        path: PathParams<AdminInvoiceGetPath>,
     ) -> Result<R200<InvoiceDetailEnvelope>, ApiError> {
         let (op, app) = rqctx.enter(&auth);
         let data = billing::get(&op, app, path.0.invoice_id).await?;
@@ -42,7 +48,9 @@ impl AdminBillingApi for Handlers {
     }
 
     async fn admin_invoice_update(
-        rqctx: Cx, auth: Auth<perm::AdminInvoiceUpdate>, path: PathParams<AdminInvoiceUpdatePath>,
+        rqctx: Cx,
+        auth: Auth<perm::AdminInvoiceUpdate>,
+        path: PathParams<AdminInvoiceUpdatePath>,
         body: Json<AdminInvoiceUpdateRequest>,
     ) -> Result<R200<InvoiceDetailEnvelope>, ApiError> {
         let (op, app) = rqctx.enter(&auth);
@@ -51,7 +59,9 @@ impl AdminBillingApi for Handlers {
     }
 
     async fn admin_invoice_delete(
-        rqctx: Cx, auth: Auth<perm::AdminInvoiceDelete>, path: PathParams<AdminInvoiceDeletePath>,
+        rqctx: Cx,
+        auth: Auth<perm::AdminInvoiceDelete>,
+        path: PathParams<AdminInvoiceDeletePath>,
         query: QueryParams<AdminInvoiceDeleteQuery>,
     ) -> Result<R200<AcknowledgementEnvelope>, ApiError> {
         let (op, app) = rqctx.enter(&auth);
@@ -60,7 +70,9 @@ impl AdminBillingApi for Handlers {
     }
 
     async fn admin_invoice_lines_order(
-        rqctx: Cx, auth: Auth<perm::AdminInvoiceLinesOrder>, path: PathParams<AdminInvoiceLinesOrderPath>,
+        rqctx: Cx,
+        auth: Auth<perm::AdminInvoiceLinesOrder>,
+        path: PathParams<AdminInvoiceLinesOrderPath>,
         body: Json<LineItemOrderRequest>,
     ) -> Result<R200<InvoiceDetailEnvelope>, ApiError> {
         let (op, app) = rqctx.enter(&auth);
@@ -69,7 +81,9 @@ impl AdminBillingApi for Handlers {
     }
 
     async fn admin_invoice_lines_sort(
-        rqctx: Cx, auth: Auth<perm::AdminInvoiceLinesSort>, path: PathParams<AdminInvoiceLinesSortPath>,
+        rqctx: Cx,
+        auth: Auth<perm::AdminInvoiceLinesSort>,
+        path: PathParams<AdminInvoiceLinesSortPath>,
     ) -> Result<R200<InvoiceDetailEnvelope>, ApiError> {
         let (op, app) = rqctx.enter(&auth);
         let data = drafts::sort_lines(&op, app, path.0.invoice_id).await?;
@@ -77,7 +91,9 @@ impl AdminBillingApi for Handlers {
     }
 
     async fn admin_invoice_finalize(
-        rqctx: Cx, auth: Auth<perm::AdminInvoiceFinalize>, path: PathParams<AdminInvoiceFinalizePath>,
+        rqctx: Cx,
+        auth: Auth<perm::AdminInvoiceFinalize>,
+        path: PathParams<AdminInvoiceFinalizePath>,
     ) -> Result<R200<InvoiceDetailEnvelope>, ApiError> {
         let (op, app) = rqctx.enter(&auth);
         let data = finalize::finalize(&op, app, path.0.invoice_id).await?;
@@ -85,7 +101,9 @@ impl AdminBillingApi for Handlers {
     }
 
     async fn admin_billing_run(
-        rqctx: Cx, auth: Auth<perm::AdminBillingRun>, body: Json<BillingRunRequest>,
+        rqctx: Cx,
+        auth: Auth<perm::AdminBillingRun>,
+        body: Json<BillingRunRequest>,
     ) -> Result<R200<BillingRunEnvelope>, ApiError> {
         let (op, app) = rqctx.enter(&auth);
         let data = run::run(&op, app, &body.0).await?;

@@ -8,7 +8,8 @@ impl BillingApi for Handlers {
     type Context = App;
 
     async fn billing_profile_get(
-        rqctx: Cx, auth: Auth<perm::BillingProfileGet>,
+        rqctx: Cx,
+        auth: Auth<perm::BillingProfileGet>,
     ) -> Result<R200<BillingProfileOptionalEnvelope>, ApiError> {
         let (op, app) = rqctx.enter(&auth);
         let data = profiles::get(&op, app).await?;
@@ -16,7 +17,9 @@ impl BillingApi for Handlers {
     }
 
     async fn billing_profile_upsert(
-        rqctx: Cx, auth: Auth<perm::BillingProfileUpsert>, body: Json<BillingProfileCreateUpdate>,
+        rqctx: Cx,
+        auth: Auth<perm::BillingProfileUpsert>,
+        body: Json<BillingProfileCreateUpdate>,
     ) -> Result<R200<BillingProfileEnvelope>, ApiError> {
         let (op, app) = rqctx.enter(&auth);
         let data = profiles::upsert(&op, app, body.0).await?;
@@ -24,7 +27,9 @@ impl BillingApi for Handlers {
     }
 
     async fn invoice_list(
-        rqctx: Cx, auth: Auth<perm::InvoiceList>, query: QueryParams<InvoiceListQuery>,
+        rqctx: Cx,
+        auth: Auth<perm::InvoiceList>,
+        query: QueryParams<InvoiceListQuery>,
     ) -> Result<R200<InvoicePage>, ApiError> {
         let (op, app) = rqctx.enter(&auth);
         let q = query.0;
@@ -39,7 +44,9 @@ impl BillingApi for Handlers {
     }
 
     async fn invoice_get(
-        rqctx: Cx, auth: Auth<perm::InvoiceGet>, path: PathParams<InvoiceGetPath>,
+        rqctx: Cx,
+        auth: Auth<perm::InvoiceGet>,
+        path: PathParams<InvoiceGetPath>,
     ) -> Result<R200<InvoiceDetailEnvelope>, ApiError> {
         let (op, app) = rqctx.enter(&auth);
         let data = billing::get(&op, app, path.0.invoice_id).await?;

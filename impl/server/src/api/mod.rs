@@ -3,15 +3,15 @@
 //! A handler turns the request into a call of an action and its answer into the envelope. It holds no SQL and no rule.
 //! Who may call was decided before it runs; [`Enter::enter`] gives it the context that says what the caller sees.
 mod admin;
+mod admin_billing;
 mod admin_partners;
 mod admin_tenants;
-mod catalog;
-mod untagged;
 mod auth;
+mod billing;
+mod catalog;
 mod metering;
 mod subscriptions;
-mod billing;
-mod admin_billing;
+mod untagged;
 
 use crate::app::Control;
 use crate::error::{Error, Field};
@@ -37,8 +37,10 @@ impl Enter for Cx {
         let control = self.control();
         let actor = actor(&auth.principal);
         let scope = scope(auth.operation, &auth.principal);
-        let mut op = OpContext::new(actor, scope, &control.clock, &control.ids, &self.request_id, auth.operation.id);
-        op.idempotency = auth.idempotency.as_ref().map(|i| Idempotency { key: i.key.clone(), fingerprint: i.fingerprint });
+        let mut op =
+            OpContext::new(actor, scope, &control.clock, &control.ids, &self.request_id, auth.operation.id);
+        op.idempotency =
+            auth.idempotency.as_ref().map(|i| Idempotency { key: i.key.clone(), fingerprint: i.fingerprint });
         (op, control)
     }
 
@@ -94,7 +96,9 @@ fn scope(operation: &Operation, principal: &Principal) -> Scope {
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         let with = |api: ApiError, details: Vec<Field>| {
-            api.with_details(details.into_iter().map(|d| ErrorDetail { field: d.field, message: d.message }).collect())
+            api.with_details(
+                details.into_iter().map(|d| ErrorDetail { field: d.field, message: d.message }).collect(),
+            )
         };
         match error {
             Error::NotFound(what) => ApiError::not_found(what),

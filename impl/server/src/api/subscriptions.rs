@@ -7,18 +7,23 @@ impl SubscriptionsApi for Handlers {
     type Context = App;
 
     async fn subscription_list(
-        rqctx: Cx, auth: Auth<perm::SubscriptionList>, query: QueryParams<SubscriptionListQuery>,
+        rqctx: Cx,
+        auth: Auth<perm::SubscriptionList>,
+        query: QueryParams<SubscriptionListQuery>,
     ) -> Result<R200<SubscriptionPage>, ApiError> {
         let (op, app) = rqctx.enter(&auth);
         let q = query.0;
         let filter = (op.operation, op.tenant_id(), q.status, &q.service_slug);
         let page = PageRequest::new(q.page, q.page_size, q.cursor.as_deref(), &filter)?;
-        let (data, pagination) = subscriptions::list(&op, app, &page, q.status, q.service_slug.as_deref()).await?;
+        let (data, pagination) =
+            subscriptions::list(&op, app, &page, q.status, q.service_slug.as_deref()).await?;
         Ok(R200(SubscriptionPage { data, pagination, meta: op.meta() }))
     }
 
     async fn subscription_create(
-        rqctx: Cx, auth: Auth<perm::SubscriptionCreate>, body: Json<SubscriptionCreateRequest>,
+        rqctx: Cx,
+        auth: Auth<perm::SubscriptionCreate>,
+        body: Json<SubscriptionCreateRequest>,
     ) -> Result<R201<SubscriptionEnvelope>, ApiError> {
         let (op, app) = rqctx.enter(&auth);
         let data = subscriptions::create(&op, app, &body.0).await?;
@@ -26,7 +31,9 @@ impl SubscriptionsApi for Handlers {
     }
 
     async fn subscription_get(
-        rqctx: Cx, auth: Auth<perm::SubscriptionGet>, path: PathParams<SubscriptionGetPath>,
+        rqctx: Cx,
+        auth: Auth<perm::SubscriptionGet>,
+        path: PathParams<SubscriptionGetPath>,
     ) -> Result<R200<SubscriptionEnvelope>, ApiError> {
         let (op, app) = rqctx.enter(&auth);
         let data = subscriptions::get(&op, app, path.0.subscription_id).await?;

@@ -14,7 +14,8 @@ use rust_decimal::Decimal;
 use scaicontrol_domain::invoice::{line_amount, sort_by_date};
 use scaicontrol_domain::money::{Cents, Currency};
 use scaicontrol_types::{
-    AdminInvoiceCreateRequest, AdminInvoiceUpdateRequest, InvoiceDetailResponse, LineItemUpdateInput, TaxCategory,
+    AdminInvoiceCreateRequest, AdminInvoiceUpdateRequest, InvoiceDetailResponse, LineItemUpdateInput,
+    TaxCategory,
 };
 use std::collections::HashSet;
 use uuid::Uuid;
@@ -25,7 +26,11 @@ pub const AMOUNT_MAX_CENTS: i64 = 900_719_925_474_099;
 /// Writes a draft by hand.
 ///
 /// Errors: 404 for a tenant that the caller does not see; 400 naming each field that contradicts another.
-pub async fn create(op: &OpContext, app: &Control, body: &AdminInvoiceCreateRequest) -> Result<InvoiceDetailResponse> {
+pub async fn create(
+    op: &OpContext,
+    app: &Control,
+    body: &AdminInvoiceCreateRequest,
+) -> Result<InvoiceDetailResponse> {
     let currency = Currency::parse(&body.currency).map_err(|e| Error::field("currency", e.to_string()))?;
     app.db
         .once(op, "admin_invoice_create", async |conn| {
@@ -90,7 +95,10 @@ pub fn new_draft(op: &OpContext, tenant_id: &str, partner_id: &str, currency: &s
 ///
 /// Errors: 404, 409 unless it is a draft, 400 naming each field.
 pub async fn update(
-    op: &OpContext, app: &Control, invoice_id: Uuid, body: &AdminInvoiceUpdateRequest,
+    op: &OpContext,
+    app: &Control,
+    invoice_id: Uuid,
+    body: &AdminInvoiceUpdateRequest,
 ) -> Result<InvoiceDetailResponse> {
     app.db
         .tx(op, "admin_invoice_update", async |conn| {
@@ -138,7 +146,10 @@ pub async fn delete(op: &OpContext, app: &Control, invoice_id: Uuid, waive: bool
 ///
 /// Errors: 404, 409 unless it is a draft, 400 when an id is missing, foreign or named twice.
 pub async fn order_lines(
-    op: &OpContext, app: &Control, invoice_id: Uuid, ids: &[Uuid],
+    op: &OpContext,
+    app: &Control,
+    invoice_id: Uuid,
+    ids: &[Uuid],
 ) -> Result<InvoiceDetailResponse> {
     app.db
         .tx(op, "admin_invoice_lines_order", async |conn| {
@@ -147,7 +158,9 @@ pub async fn order_lines(
             let mut ordered = Vec::with_capacity(ids.len());
             for (index, id) in ids.iter().enumerate() {
                 let line = old.iter().find(|l| l.line_item_id == *id);
-                let line = line.ok_or_else(|| Error::field(format!("line_item_ids.{index}"), "is not a line of this draft"))?;
+                let line = line.ok_or_else(|| {
+                    Error::field(format!("line_item_ids.{index}"), "is not a line of this draft")
+                })?;
                 if ids[..index].contains(id) {
                     return Err(Error::field(format!("line_item_ids.{index}"), "is named twice"));
                 }
@@ -177,7 +190,11 @@ pub async fn sort_lines(op: &OpContext, app: &Control, invoice_id: Uuid) -> Resu
 }
 
 async fn reorder(
-    conn: &mut Conn, op: &OpContext, mut row: InvoiceRow, old: Vec<LineRow>, mut ordered: Vec<LineRow>,
+    conn: &mut Conn,
+    op: &OpContext,
+    mut row: InvoiceRow,
+    old: Vec<LineRow>,
+    mut ordered: Vec<LineRow>,
 ) -> Result<InvoiceDetailResponse> {
     number_lines(&mut ordered);
     store::replace_lines(conn, &old, &ordered).await?;
@@ -192,14 +209,19 @@ async fn release_dropped(conn: &mut Conn, old: &[LineRow], new: &[LineRow], waiv
     let Some(tenant_id) = old.first().map(|l| l.tenant_id.clone()) else { return Ok(()) };
     // An item may have several lines (one for each tier): it is free when the last of them is gone.
     let kept: HashSet<_> = new.iter().filter_map(|l| l.billed_item_id).collect();
-    let dropped: HashSet<_> = old.iter().filter_map(|l| l.billed_item_id).filter(|id| !kept.contains(id)).collect();
+    let dropped: HashSet<_> =
+        old.iter().filter_map(|l| l.billed_item_id).filter(|id| !kept.contains(id)).collect();
     let dropped: Vec<_> = dropped.into_iter().collect();
     store::release_items(conn, &tenant_id, &dropped, waive).await
 }
 
 /// The lines of a draft as the caller wants them, in the caller's order.
 async fn build_lines(
-    conn: &mut Conn, op: &OpContext, row: &InvoiceRow, old: &[LineRow], items: &[LineItemUpdateInput],
+    conn: &mut Conn,
+    op: &OpContext,
+    row: &InvoiceRow,
+    old: &[LineRow],
+    items: &[LineItemUpdateInput],
 ) -> Result<Vec<LineRow>> {
     let slugs: Vec<&str> = items.iter().filter_map(|i| i.service_slug.as_ref()?.as_deref()).collect();
     let services = store::service_ids(conn, &slugs).await?;
@@ -290,7 +312,9 @@ fn new_line(item: scaicontrol_types::LineItemInput) -> LineItemUpdateInput {
 
 /// Whether the caller asks for a change of what the billing run computed. Repeating what is there is none.
 fn is_changed(line: &LineRow, item: &LineItemUpdateInput) -> bool {
-    let differs = |asked: &Option<scaicontrol_types::Decimal>, is: Decimal| asked.as_ref().is_some_and(|d| Decimal::from(*d) != is);
+    let differs = |asked: &Option<scaicontrol_types::Decimal>, is: Decimal| {
+        asked.as_ref().is_some_and(|d| Decimal::from(*d) != is)
+    };
     differs(&item.quantity, line.quantity)
         || differs(&item.unit_price_cents, line.unit_price_cents)
         || differs(&item.unit_divisor, line.unit_divisor)
@@ -303,7 +327,10 @@ fn is_changed(line: &LineRow, item: &LineItemUpdateInput) -> bool {
 }
 
 fn apply(
-    line: &mut LineRow, item: &LineItemUpdateInput, services: &[(String, Uuid)], fail: &mut impl FnMut(&str, &str),
+    line: &mut LineRow,
+    item: &LineItemUpdateInput,
+    services: &[(String, Uuid)],
+    fail: &mut impl FnMut(&str, &str),
 ) {
     let is_new = item.id.is_none();
     match &item.description {
@@ -311,7 +338,10 @@ fn apply(
         None if is_new => fail("description", "is required on a new line"),
         None => {}
     }
-    let mut number = |field: &str, asked: Option<scaicontrol_types::Decimal>, into: &mut Decimal, required: bool| match asked.map(Decimal::from) {
+    let mut number = |field: &str,
+                      asked: Option<scaicontrol_types::Decimal>,
+                      into: &mut Decimal,
+                      required: bool| match asked.map(Decimal::from) {
         Some(d) if !fits(d) => fail(field, "has more than 18 digits before or 10 after the point"),
         Some(d) => *into = d,
         None if required => fail(field, "is required on a new line"),
@@ -327,7 +357,8 @@ fn apply(
     patch(&mut line.period_end, &item.period_end);
     if let Some(slug) = &item.service_slug {
         line.service_slug.clone_from(slug);
-        line.service_id = slug.as_ref().and_then(|s| services.iter().find(|(found, _)| found == s)).map(|(_, id)| *id);
+        line.service_id =
+            slug.as_ref().and_then(|s| services.iter().find(|(found, _)| found == s)).map(|(_, id)| *id);
         if slug.is_some() && line.service_id.is_none() {
             fail("service_slug", "is not a service");
         }
@@ -341,8 +372,9 @@ fn apply(
     // What is shown until VAT is decided is what was asked for.
     (line.tax_rate, line.tax_category) = (line.requested_tax_rate, line.requested_tax_category.clone());
     // A price of several units cannot be seen in the line's own fields.
-    line.explanation = (line.unit_divisor != Decimal::ONE)
-        .then(|| serde_json::json!({"rule": "manual", "unit_divisor": line.unit_divisor.normalize().to_string()}));
+    line.explanation = (line.unit_divisor != Decimal::ONE).then(
+        || serde_json::json!({"rule": "manual", "unit_divisor": line.unit_divisor.normalize().to_string()}),
+    );
 }
 
 fn check_line(line: &LineRow, quantity_said: bool, fail: &mut impl FnMut(&str, &str)) {
@@ -393,7 +425,9 @@ pub fn number_lines(lines: &mut [LineRow]) {
 /// Checks what concerns the whole draft and adds its lines up. VAT is decided when it is finalized.
 pub fn check_and_total(row: &mut InvoiceRow, lines: &[LineRow]) -> Result<()> {
     match (row.period_start, row.period_end) {
-        (Some(start), Some(end)) if end < start => return Err(Error::field("period_end", "is before period_start")),
+        (Some(start), Some(end)) if end < start => {
+            return Err(Error::field("period_end", "is before period_start"));
+        }
         (Some(_), None) => return Err(Error::field("period_end", "is missing beside period_start")),
         (None, Some(_)) => return Err(Error::field("period_start", "is missing beside period_end")),
         _ => {}
@@ -401,7 +435,9 @@ pub fn check_and_total(row: &mut InvoiceRow, lines: &[LineRow]) -> Result<()> {
     check_date("due_date", row.due_date)?;
     check_date("tax_point_date", row.tax_point_date)?;
     let sum = lines.iter().try_fold(0_i64, |sum, line| sum.checked_add(line.amount_cents));
-    let sum = sum.filter(|s| s.abs() <= AMOUNT_MAX_CENTS).ok_or_else(|| Error::field("line_items", "add up to too much"))?;
+    let sum = sum
+        .filter(|s| s.abs() <= AMOUNT_MAX_CENTS)
+        .ok_or_else(|| Error::field("line_items", "add up to too much"))?;
     (row.subtotal_cents, row.tax_cents, row.total_cents, row.due_cents) = (sum, 0, sum, sum);
     Ok(())
 }
@@ -409,7 +445,9 @@ pub fn check_and_total(row: &mut InvoiceRow, lines: &[LineRow]) -> Result<()> {
 fn check_date(field: &str, date: Option<NaiveDate>) -> Result<()> {
     use chrono::Datelike;
     match date {
-        Some(d) if !(1900..=9999).contains(&d.year()) => Err(Error::field(field, "must be a date from 1900 to 9999")),
+        Some(d) if !(1900..=9999).contains(&d.year()) => {
+            Err(Error::field(field, "must be a date from 1900 to 9999"))
+        }
         _ => Ok(()),
     }
 }

@@ -32,12 +32,19 @@ use uuid::Uuid;
 /// Errors: 404; 409 unless it is a draft; 400 naming every field that stands in the way.
 pub async fn finalize(op: &OpContext, app: &Control, invoice_id: Uuid) -> Result<InvoiceDetailResponse> {
     let operator = app.config.platform.operator_partner_id.clone();
-    app.db.once(op, "admin_invoice_finalize", async |conn| in_tx(conn, op, operator.as_deref(), invoice_id).await).await
+    app.db
+        .once(op, "admin_invoice_finalize", async |conn| {
+            in_tx(conn, op, operator.as_deref(), invoice_id).await
+        })
+        .await
 }
 
 /// Issues a draft in the transaction that is open. `operator` is the partner that the platform itself is.
 pub async fn in_tx(
-    conn: &mut Conn, op: &OpContext, operator: Option<&str>, invoice_id: Uuid,
+    conn: &mut Conn,
+    op: &OpContext,
+    operator: Option<&str>,
+    invoice_id: Uuid,
 ) -> Result<InvoiceDetailResponse> {
     let draft = store::lock_draft(conn, invoice_id).await?;
     let before = store::lines(conn, &draft.tenant_id, invoice_id).await?;
@@ -76,7 +83,8 @@ pub async fn in_tx(
     row.number = Some(take_number(conn, &row, &parties.seller.invoice_number_prefix, issue_date).await?);
     store::save(conn, &row).await?;
     let after = view::detail(&row, &lines)?;
-    audit::record(conn, op, drafts::audited(&row), Some(&view::detail(&draft, &before)?), Some(&after)).await?;
+    audit::record(conn, op, drafts::audited(&row), Some(&view::detail(&draft, &before)?), Some(&after))
+        .await?;
     Ok(after)
 }
 
@@ -101,7 +109,12 @@ fn decided(lines: &[LineRow], taxed: &Taxed) -> Vec<LineRow> {
 
 /// The document with its sums, dates and snapshots, and without its number.
 fn frozen(
-    op: &OpContext, draft: &InvoiceRow, parties: &Parties, taxed: &Taxed, issue_date: NaiveDate, settings: &Settings,
+    op: &OpContext,
+    draft: &InvoiceRow,
+    parties: &Parties,
+    taxed: &Taxed,
+    issue_date: NaiveDate,
+    settings: &Settings,
 ) -> Result<InvoiceRow> {
     let due = match draft.due_date {
         Some(date) if date < issue_date => return Err(Error::field("due_date", "is before the issue date")),
@@ -155,7 +168,12 @@ struct Taken {
 }
 
 /// Takes the next number of the seller's series in the year of the issue date, and keeps the series locked.
-async fn take_number(conn: &mut Conn, row: &InvoiceRow, prefix: &str, issue_date: NaiveDate) -> Result<String> {
+async fn take_number(
+    conn: &mut Conn,
+    row: &InvoiceRow,
+    prefix: &str,
+    issue_date: NaiveDate,
+) -> Result<String> {
     let taken: Taken = diesel::sql_query(
         "INSERT INTO invoice_counters AS c (partner_id, series, year, last_value) VALUES ($1, $2, $3, 1)
          ON CONFLICT (partner_id, series, year) DO UPDATE SET last_value = c.last_value + 1 RETURNING last_value",

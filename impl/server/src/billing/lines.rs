@@ -3,8 +3,8 @@
 //! The explanation of a line is enough to compute its amount again, by somebody who has nothing but the line.
 use super::store::LineRow;
 use crate::catalog::{self, PlanPrice};
-use crate::db::{Conn, take_role};
 use crate::db::schema::{segments, subscription_periods};
+use crate::db::{Conn, take_role};
 use crate::error::{Error, Result};
 use crate::metering::totals::{self, SegmentUsage};
 use crate::op::{OpContext, Scope};
@@ -25,7 +25,12 @@ use serde_json::json;
 use uuid::Uuid;
 
 /// The lines of an item, in the order in which they stand on the invoice; none when it costs nothing.
-pub async fn of_item(conn: &mut Conn, op: &OpContext, item: &BilledItemRow, timezone: Tz) -> Result<Vec<LineRow>> {
+pub async fn of_item(
+    conn: &mut Conn,
+    op: &OpContext,
+    item: &BilledItemRow,
+    timezone: Tz,
+) -> Result<Vec<LineRow>> {
     match (item.source_type.as_str(), item.kind.as_str()) {
         ("subscription", "base") => base(conn, op, item, timezone).await,
         ("segment", "usage") => usage(conn, op, item, timezone).await,
@@ -54,8 +59,11 @@ async fn base(conn: &mut Conn, op: &OpContext, item: &BilledItemRow, timezone: T
     line.amount_cents = line_amount(quantity, unit_price, Decimal::ONE).map_err(Error::internal)?.0;
     line.period_start = Some(local_date(period.starts_at, timezone).map_err(Error::internal)?);
     line.period_end = period.ends_at.map(|end| last_day(end, timezone)).transpose()?;
-    let computation =
-        Computation::Base { price_cents: Cents(price.base_price_cents), quantity: period.quantity.into(), share: Ratio::ONE };
+    let computation = Computation::Base {
+        price_cents: Cents(price.base_price_cents),
+        quantity: period.quantity.into(),
+        share: Ratio::ONE,
+    };
     let more = json!({"period_start": period.starts_at, "period_end": period.ends_at});
     line.explanation = Some(explanation(computation, &price, more)?);
     Ok(vec![line])
@@ -79,13 +87,15 @@ async fn usage(conn: &mut Conn, op: &OpContext, item: &BilledItemRow, timezone: 
             let mut line = blank(op, item, &price);
             line.kind = if part.kind == PricedKind::Minimum { "minimum" } else { "usage" }.into();
             line.description = describe(&price, metric_slug, usage, tiers, &part);
-            (line.quantity, line.unit_price_cents, line.unit_divisor) = (part.quantity, part.unit_price_cents, part.unit_divisor);
+            (line.quantity, line.unit_price_cents, line.unit_divisor) =
+                (part.quantity, part.unit_price_cents, part.unit_divisor);
             (line.unit_label, line.amount_cents) = (part.unit_label.clone(), part.amount_cents);
             line.metric_slug = Some(metric_slug.clone());
             line.tax_date = Some(last_day(segment.ends_at, timezone)?);
             line.period_start = Some(local_date(segment.starts_at, timezone).map_err(Error::internal)?);
             line.period_end = line.tax_date;
-            let more = json!({"segment_id": segment.segment_id, "unit_divisor": part.unit_divisor.normalize()});
+            let more =
+                json!({"segment_id": segment.segment_id, "unit_divisor": part.unit_divisor.normalize()});
             line.explanation = Some(explanation(computation, &price, more)?);
             lines.push(line);
         }
@@ -95,13 +105,18 @@ async fn usage(conn: &mut Conn, op: &OpContext, item: &BilledItemRow, timezone: 
 
 /// The usage of one metric in a segment, with its prices: what the domain computes lines from.
 pub fn priced_segment(
-    segment: &SegmentRow, metric_slug: &str, tiers: &[Tier], usage: Option<&SegmentUsage>,
+    segment: &SegmentRow,
+    metric_slug: &str,
+    tiers: &[Tier],
+    usage: Option<&SegmentUsage>,
 ) -> Result<Segment> {
     let whole = segment.month_ends_at - segment.month_starts_at;
     let share = Ratio::new((segment.ends_at - segment.starts_at).num_seconds(), whole.num_seconds());
     Ok(Segment {
         metric_slug: metric_slug.into(),
-        aggregation: usage.map_or(Ok(Aggregation::Sum), |u| u.aggregation.to_string().parse()).map_err(Error::internal)?,
+        aggregation: usage
+            .map_or(Ok(Aggregation::Sum), |u| u.aggregation.to_string().parse())
+            .map_err(Error::internal)?,
         start: segment.starts_at,
         end: segment.ends_at,
         share: share.map_err(Error::internal)?,
@@ -115,7 +130,11 @@ pub fn priced_segment(
 }
 
 /// What is stored with a line: the computation that makes its amount, and where its prices come from.
-fn explanation(computation: Computation, price: &PlanPrice, more: serde_json::Value) -> Result<serde_json::Value> {
+fn explanation(
+    computation: Computation,
+    price: &PlanPrice,
+    more: serde_json::Value,
+) -> Result<serde_json::Value> {
     let mut json = serde_json::to_value(Explanation { computation, tax: None }).map_err(Error::internal)?;
     (json["plan_key"], json["plan_version"]) = (price.plan_key().into(), price.version.into());
     for (key, value) in more.as_object().into_iter().flatten() {
@@ -125,7 +144,11 @@ fn explanation(computation: Computation, price: &PlanPrice, more: serde_json::Va
 }
 
 fn describe(
-    price: &PlanPrice, metric_slug: &str, usage: Option<&SegmentUsage>, tiers: &[Tier], part: &PricedLine,
+    price: &PlanPrice,
+    metric_slug: &str,
+    usage: Option<&SegmentUsage>,
+    tiers: &[Tier],
+    part: &PricedLine,
 ) -> String {
     let metric = usage.map_or(metric_slug, |u| u.metric_name.as_str());
     let name = format!("{} – {metric}", price.service_name);

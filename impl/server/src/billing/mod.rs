@@ -33,7 +33,10 @@ pub async fn get(op: &OpContext, app: &Control, invoice_id: Uuid) -> Result<Invo
 ///
 /// Errors: 400 when `from` is after `to`.
 pub async fn list(
-    op: &OpContext, app: &Control, filter: &Filter, page: &PageRequest,
+    op: &OpContext,
+    app: &Control,
+    filter: &Filter,
+    page: &PageRequest,
 ) -> Result<(Vec<InvoiceResponse>, Pagination)> {
     if let (Some(from), Some(to)) = (filter.from, filter.to)
         && to < from
@@ -47,7 +50,10 @@ pub async fn list(
 
 /// The numbered documents of the caller's tenant, the newest issue date first.
 pub async fn list_issued(
-    op: &OpContext, app: &Control, filter: &Filter, page: &PageRequest,
+    op: &OpContext,
+    app: &Control,
+    filter: &Filter,
+    page: &PageRequest,
 ) -> Result<(Vec<InvoiceResponse>, Pagination)> {
     let (rows, counted) = app.db.read(op, async |conn| store::list_issued(conn, filter, page).await).await?;
     let (rows, pagination) = page.finish(rows, counted, store::IssuedKey::of);

@@ -20,8 +20,8 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use scaicontrol_domain::period::parse_timezone;
 use scaicontrol_types::{
-    BillingParkReason, BillingRunInvoice, BillingRunParked, BillingRunRequest, BillingRunResponse, DocumentType,
-    InvoiceStatus, LineItemPreview,
+    BillingParkReason, BillingRunInvoice, BillingRunParked, BillingRunRequest, BillingRunResponse,
+    DocumentType, InvoiceStatus, LineItemPreview,
 };
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -44,10 +44,18 @@ pub async fn run(op: &OpContext, app: &Control, body: &BillingRunRequest) -> Res
     if body.dry_run {
         let mut inner = op.clone();
         inner.idempotency = None;
-        return app.db.dry_run(&inner, async |conn| bill(conn, None, &inner, body.tenant_id.as_deref(), until, true).await).await;
+        return app
+            .db
+            .dry_run(&inner, async |conn| {
+                bill(conn, None, &inner, body.tenant_id.as_deref(), until, true).await
+            })
+            .await;
     }
     let Some(request) = &op.idempotency else {
-        return app.db.read(op, async |conn| bill(conn, Some(app), op, body.tenant_id.as_deref(), until, false).await).await;
+        return app
+            .db
+            .read(op, async |conn| bill(conn, Some(app), op, body.tenant_id.as_deref(), until, false).await)
+            .await;
     };
     // The outer transaction holds the key's lock while each tenant is billed in a transaction of its own. When it is
     // lost after some of them, a repeat bills the rest: a run is safe to repeat.
@@ -65,14 +73,25 @@ pub async fn run(op: &OpContext, app: &Control, body: &BillingRunRequest) -> Res
 
 /// Bills tenant by tenant: each in its own transaction of `apart`, or all in the one that is open.
 async fn bill(
-    conn: &mut Conn, apart: Option<&Control>, op: &OpContext, tenant_id: Option<&str>, until: DateTime<Utc>, dry_run: bool,
+    conn: &mut Conn,
+    apart: Option<&Control>,
+    op: &OpContext,
+    tenant_id: Option<&str>,
+    until: DateTime<Utc>,
+    dry_run: bool,
 ) -> Result<BillingRunResponse> {
     if let Some(tenant_id) = tenant_id {
         store::partner_of(conn, tenant_id).await?;
     }
     let settings = settings::load(conn).await?;
-    let mut answer =
-        BillingRunResponse { dry_run, until, invoices: vec![], items_billed: 0, has_more: false, parked: vec![] };
+    let mut answer = BillingRunResponse {
+        dry_run,
+        until,
+        invoices: vec![],
+        items_billed: 0,
+        has_more: false,
+        parked: vec![],
+    };
     let mut after = String::new();
     while let Some(tenant) = next_tenant(conn, tenant_id, &after, until).await? {
         let left = INVOICES_MAX.saturating_sub(answer.invoices.len());
@@ -83,7 +102,8 @@ async fn bill(
         let made = match apart {
             None => bill_tenant(conn, op, &settings, &tenant, until, left).await,
             Some(app) => {
-                let work = async |conn: &mut Conn| bill_tenant(conn, op, &settings, &tenant, until, left).await;
+                let work =
+                    async |conn: &mut Conn| bill_tenant(conn, op, &settings, &tenant, until, left).await;
                 app.db.tx(op, "bill_tenant", work).await
             }
         };
@@ -102,12 +122,17 @@ async fn bill(
 
 /// The next tenant, by id, for whom something happens or is due by `until`.
 async fn next_tenant(
-    conn: &mut Conn, only: Option<&str>, after: &str, until: DateTime<Utc>,
+    conn: &mut Conn,
+    only: Option<&str>,
+    after: &str,
+    until: DateTime<Utc>,
 ) -> Result<Option<String>> {
     use billed_items as b;
     use subscriptions as s;
     let mut happening = s::table.filter(s::next_event_at.le(until).and(s::tenant_id.gt(after))).into_boxed();
-    let mut due = b::table.filter(b::status.eq("due").and(b::due_at.le(until)).and(b::tenant_id.gt(after))).into_boxed();
+    let mut due = b::table
+        .filter(b::status.eq("due").and(b::due_at.le(until)).and(b::tenant_id.gt(after)))
+        .into_boxed();
     if let Some(only) = only {
         happening = happening.filter(s::tenant_id.eq(only));
         due = due.filter(b::tenant_id.eq(only));
@@ -131,10 +156,18 @@ type Group = (String, String, NaiveDate, Option<Uuid>);
 
 /// Carries the tenant's subscriptions to `until` and puts what is due on drafts.
 async fn bill_tenant(
-    conn: &mut Conn, op: &OpContext, settings: &Settings, tenant_id: &str, until: DateTime<Utc>, invoices_max: usize,
+    conn: &mut Conn,
+    op: &OpContext,
+    settings: &Settings,
+    tenant_id: &str,
+    until: DateTime<Utc>,
+    invoices_max: usize,
 ) -> Result<Made> {
     let happening = subscription_store::due(conn, Some(tenant_id), until, None, SUBSCRIPTIONS_MAX).await?;
-    let mut made = Made { has_more: happening.len() >= usize::try_from(SUBSCRIPTIONS_MAX).unwrap_or_default(), ..Made::default() };
+    let mut made = Made {
+        has_more: happening.len() >= usize::try_from(SUBSCRIPTIONS_MAX).unwrap_or_default(),
+        ..Made::default()
+    };
     for (tenant_id, subscription_id, _) in happening {
         let mut sub = subscription_store::lock(conn, &tenant_id, subscription_id).await?;
         lifecycle::advance(conn, op, settings, &mut sub, until).await?;
@@ -150,7 +183,13 @@ async fn bill_tenant(
             Billed::Nothing => {}
             Billed::Parked(reason, message) => {
                 let (partner_id, currency, ..) = group;
-                made.parked.push(BillingRunParked { tenant_id: tenant_id.into(), partner_id, currency, reason, message });
+                made.parked.push(BillingRunParked {
+                    tenant_id: tenant_id.into(),
+                    partner_id,
+                    currency,
+                    reason,
+                    message,
+                });
                 continue;
             }
         }
@@ -161,7 +200,9 @@ async fn bill_tenant(
 
 /// The due items of a tenant by the invoice they belong on, locked. Whoever comes second waits here and finds nothing.
 async fn due_groups(
-    conn: &mut Conn, tenant_id: &str, until: DateTime<Utc>,
+    conn: &mut Conn,
+    tenant_id: &str,
+    until: DateTime<Utc>,
 ) -> Result<BTreeMap<Group, Vec<BilledItemRow>>> {
     use billed_items as t;
     let items: Vec<BilledItemRow> = t::table
@@ -174,7 +215,10 @@ async fn due_groups(
     let mut groups: BTreeMap<Group, Vec<BilledItemRow>> = BTreeMap::new();
     for item in items {
         let own = item.own_invoice.then_some(item.billed_item_id);
-        groups.entry((item.partner_id.clone(), item.currency.clone(), item.run_date, own)).or_default().push(item);
+        groups
+            .entry((item.partner_id.clone(), item.currency.clone(), item.run_date, own))
+            .or_default()
+            .push(item);
     }
     Ok(groups)
 }
@@ -187,7 +231,11 @@ enum Billed {
 
 /// Puts the items of a group on one draft. When they all cost nothing there is no draft, and they are spent.
 async fn bill_group(
-    conn: &mut Conn, op: &OpContext, tenant_id: &str, group: &Group, items: Vec<BilledItemRow>,
+    conn: &mut Conn,
+    op: &OpContext,
+    tenant_id: &str,
+    group: &Group,
+    items: Vec<BilledItemRow>,
 ) -> Result<Billed> {
     let (partner_id, currency, run_date, _) = group;
     let timezone: String = partners::table.find(partner_id).select(partners::timezone).first(conn).await?;
@@ -198,7 +246,10 @@ async fn bill_group(
     for item in &items {
         all.append(&mut lines::of_item(conn, op, item, timezone).await?);
         if LINES_MAX < all.len() {
-            return Ok(Billed::Parked(BillingParkReason::TooManyLines, format!("more than {LINES_MAX} lines for {run_date}")));
+            return Ok(Billed::Parked(
+                BillingParkReason::TooManyLines,
+                format!("more than {LINES_MAX} lines for {run_date}"),
+            ));
         }
     }
     let ids: Vec<Uuid> = items.iter().map(|i| i.billed_item_id).collect();
@@ -212,7 +263,10 @@ async fn bill_group(
     row.period_start = all.iter().filter_map(|l| l.period_start).min();
     row.period_end = all.iter().filter_map(|l| l.period_end).max().max(row.period_start);
     if drafts::check_and_total(&mut row, &all).is_err() {
-        return Ok(Billed::Parked(BillingParkReason::AmountOverflow, format!("the lines for {run_date} add up to too much")));
+        return Ok(Billed::Parked(
+            BillingParkReason::AmountOverflow,
+            format!("the lines for {run_date} add up to too much"),
+        ));
     }
     store::insert(conn, &row).await?;
     store::insert_lines(conn, &all).await?;

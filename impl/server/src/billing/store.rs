@@ -1,7 +1,7 @@
 //! SQL of invoices, their lines and the items that they bill.
+use crate::db::page::PageRequest;
 use crate::db::schema::{billed_items, invoice_lines, invoices, services, tenants};
 use crate::db::{COUNTED, Conn, count_up_to};
-use crate::db::page::PageRequest;
 use crate::error::{Error, Result};
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::prelude::*;
@@ -51,7 +51,9 @@ pub struct InvoiceRow {
 }
 
 /// A row of `invoice_lines`.
-#[derive(Clone, Debug, PartialEq, Queryable, Selectable, Insertable, AsChangeset, Identifiable, Serialize)]
+#[derive(
+    Clone, Debug, PartialEq, Queryable, Selectable, Insertable, AsChangeset, Identifiable, Serialize,
+)]
 #[diesel(table_name = invoice_lines, primary_key(tenant_id, line_item_id), treat_none_as_null = true)]
 #[expect(missing_docs, reason = "the columns are described in the specification")]
 pub struct LineRow {
@@ -100,7 +102,12 @@ pub struct Filter {
 /// One document of those that the caller sees.
 pub async fn get(conn: &mut Conn, invoice_id: Uuid) -> Result<InvoiceRow> {
     use invoices as t;
-    let row = t::table.filter(t::invoice_id.eq(invoice_id)).select(InvoiceRow::as_select()).first(conn).await.optional()?;
+    let row = t::table
+        .filter(t::invoice_id.eq(invoice_id))
+        .select(InvoiceRow::as_select())
+        .first(conn)
+        .await
+        .optional()?;
     row.ok_or(Error::NotFound("invoice"))
 }
 
@@ -202,7 +209,9 @@ pub async fn release_items(conn: &mut Conn, tenant_id: &str, item_ids: &[Uuid], 
 /// Items that are on a document, those that made no line of their own included.
 pub async fn items_of(conn: &mut Conn, tenant_id: &str, invoice_id: Uuid) -> Result<Vec<Uuid>> {
     use billed_items as t;
-    let items = t::table.filter(t::tenant_id.eq(tenant_id).and(t::invoice_id.eq(invoice_id))).select(t::billed_item_id);
+    let items = t::table
+        .filter(t::tenant_id.eq(tenant_id).and(t::invoice_id.eq(invoice_id)))
+        .select(t::billed_item_id);
     Ok(items.load(conn).await?)
 }
 
@@ -214,7 +223,8 @@ pub async fn partner_of(conn: &mut Conn, tenant_id: &str) -> Result<String> {
 
 /// Ids of services by their slugs; a slug that does not exist is not among them.
 pub async fn service_ids(conn: &mut Conn, slugs: &[&str]) -> Result<Vec<(String, Uuid)>> {
-    let found = services::table.filter(services::slug.eq_any(slugs)).select((services::slug, services::service_id));
+    let found =
+        services::table.filter(services::slug.eq_any(slugs)).select((services::slug, services::service_id));
     Ok(found.load(conn).await?)
 }
 
@@ -244,7 +254,8 @@ fn filtered(filter: &Filter) -> Boxed {
     if let Some(q) = &filter.q {
         let pattern = format!("%{}%", q.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
         let number = t::number.ilike(pattern.clone()).assume_not_null();
-        let company = diesel::dsl::sql::<Bool>("COALESCE(buyer_snapshot->>'name', '') ILIKE ").bind::<Text, _>(pattern);
+        let company =
+            diesel::dsl::sql::<Bool>("COALESCE(buyer_snapshot->>'name', '') ILIKE ").bind::<Text, _>(pattern);
         query = query.filter(number.or(company));
     }
     query
@@ -282,10 +293,15 @@ impl std::str::FromStr for IssuedKey {
 }
 
 /// A page of a tenant's numbered documents, the newest issue date first.
-pub async fn list_issued(conn: &mut Conn, filter: &Filter, page: &PageRequest) -> Result<(Vec<InvoiceRow>, i64)> {
+pub async fn list_issued(
+    conn: &mut Conn,
+    filter: &Filter,
+    page: &PageRequest,
+) -> Result<(Vec<InvoiceRow>, i64)> {
     use invoices as t;
     let issued = || filtered(filter).filter(t::number.is_not_null());
-    let mut rows = issued().select(InvoiceRow::as_select()).order((t::issue_date.desc(), t::invoice_id.desc()));
+    let mut rows =
+        issued().select(InvoiceRow::as_select()).order((t::issue_date.desc(), t::invoice_id.desc()));
     if let Some(IssuedKey(date, id)) = page.after()? {
         // Row comparison keeps it one range of the index.
         let before = diesel::dsl::sql::<Bool>("(issue_date, invoice_id) < (").bind::<Date, _>(date).sql(", ");

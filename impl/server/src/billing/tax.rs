@@ -15,8 +15,8 @@ use scaicontrol_domain::tax::compute::convert;
 use scaicontrol_domain::tax::decide::decide_at;
 use scaicontrol_domain::tax::rates::vat_currency;
 use scaicontrol_domain::tax::{
-    self as rules, Buyer, Category, Decision, LineRequest, RateKind, RateOverride, Rates, Request, Rule, Scheme, Seller,
-    TaxError, TaxLine, Totals, VatStatus,
+    self as rules, Buyer, Category, Decision, LineRequest, RateKind, RateOverride, Rates, Request, Rule,
+    Scheme, Seller, TaxError, TaxLine, Totals, VatStatus,
 };
 use scaicontrol_types::{PartySnapshot, VatBreakdownItem, VatDetails, VatTreatment};
 use std::collections::BTreeMap;
@@ -93,8 +93,14 @@ impl Parties {
     ///
     /// Errors: 400 naming every missing field, `billing_profile.…` or `partner.…`.
     pub async fn load(conn: &mut Conn, tenant_id: &str, partner_id: &str) -> Result<Self> {
-        let buyer = billing_profiles::table.find(tenant_id).select(BuyerRow::as_select()).first(conn).await.optional()?;
-        let seller: SellerRow = partners::table.find(partner_id).select(SellerRow::as_select()).first(conn).await?;
+        let buyer = billing_profiles::table
+            .find(tenant_id)
+            .select(BuyerRow::as_select())
+            .first(conn)
+            .await
+            .optional()?;
+        let seller: SellerRow =
+            partners::table.find(partner_id).select(SellerRow::as_select()).first(conn).await?;
         let buyer: BuyerRow = buyer.ok_or_else(|| Error::field("billing_profile", "the tenant has none"))?;
         let parties = Parties { seller, buyer };
         let missing = parties.missing();
@@ -123,7 +129,10 @@ impl Parties {
             seller.push(("seller_email", s.seller_email.as_ref()));
         }
         let is_missing = |value: &Option<&String>| value.is_none_or(|v| v.trim().is_empty());
-        let of = |party: &str, field: &str| Field { field: format!("{party}.{field}"), message: "is required to issue an invoice".into() };
+        let of = |party: &str, field: &str| Field {
+            field: format!("{party}.{field}"),
+            message: "is required to issue an invoice".into(),
+        };
         let buyer = buyer.iter().filter(|(_, v)| is_missing(v)).map(|(f, _)| of("billing_profile", f));
         buyer.chain(seller.iter().filter(|(_, v)| is_missing(v)).map(|(f, _)| of("partner", f))).collect()
     }
@@ -235,15 +244,22 @@ pub struct Taxed {
 ///
 /// Errors: 400 naming the field of the line, the profile or the partner that stands in the way.
 pub fn tax(
-    parties: &Parties, lines: &[LineRow], currency: Currency, issue_date: NaiveDate, tax_point: Option<NaiveDate>, settings: &Settings,
+    parties: &Parties,
+    lines: &[LineRow],
+    currency: Currency,
+    issue_date: NaiveDate,
+    tax_point: Option<NaiveDate>,
+    settings: &Settings,
 ) -> Result<Taxed> {
     let (seller, buyer, rates) = (parties.rule_seller(), parties.rule_buyer()?, rates(settings)?);
-    let requests = lines.iter().map(|l| request(l, tax_point.unwrap_or(issue_date))).collect::<Result<Vec<_>>>()?;
+    let requests =
+        lines.iter().map(|l| request(l, tax_point.unwrap_or(issue_date))).collect::<Result<Vec<_>>>()?;
     let decisions = rules::decide(&seller, &buyer, &requests, &rates).map_err(refusal)?.lines;
     let document = decide_at(&seller, &buyer, tax_point.unwrap_or(issue_date), &rates).map_err(refusal)?;
     let parts = lines.iter().zip(&decisions);
-    let parts: Vec<_> =
-        parts.map(|(l, d)| TaxLine { amount: Cents(l.amount_cents), category: d.category, rate: d.rate }).collect();
+    let parts: Vec<_> = parts
+        .map(|(l, d)| TaxLine { amount: Cents(l.amount_cents), category: d.category, rate: d.rate })
+        .collect();
     let too_much = |_| Error::field("line_items", "add up to too much");
     let totals = rules::compute(&parts).map_err(too_much)?;
     let mut details = details(parties, &document, &decisions, &totals)?;
@@ -252,7 +268,8 @@ pub fn tax(
 }
 
 fn request(line: &LineRow, otherwise: NaiveDate) -> Result<LineRequest> {
-    let category = line.requested_tax_category.as_deref().map(|c| c.parse::<Category>().map_err(Error::internal));
+    let category =
+        line.requested_tax_category.as_deref().map(|c| c.parse::<Category>().map_err(Error::internal));
     Ok(LineRequest {
         tax_point: line.tax_date.unwrap_or(otherwise),
         request: Request::of(line.requested_tax_rate, category.transpose()?),
@@ -269,12 +286,14 @@ fn rates(settings: &Settings) -> Result<Rates> {
             valid_until: o.valid_until,
         })
     });
-    Rates::new(overrides.collect::<Result<_>>()?).map_err(|e| Error::internal(format!("VAT rate overrides: {e:?}")))
+    Rates::new(overrides.collect::<Result<_>>()?)
+        .map_err(|e| Error::internal(format!("VAT rate overrides: {e:?}")))
 }
 
 /// The rules name fields as their owners do; a caller must know whose field it is.
 fn refusal(error: TaxError) -> Error {
-    const PARTNER: &[&str] = &["seller_vat_number", "seller_tax_number", "seller_country_code", "small_business_note"];
+    const PARTNER: &[&str] =
+        &["seller_vat_number", "seller_tax_number", "seller_country_code", "small_business_note"];
     let fields = error.fields().into_iter().map(|field| {
         let field = match field.as_str() {
             f if PARTNER.contains(&f) => format!("partner.{f}"),
@@ -287,9 +306,16 @@ fn refusal(error: TaxError) -> Error {
     Error::BadRequest { message: error.to_string(), details: fields.collect() }
 }
 
-fn details(parties: &Parties, document: &Decision, decisions: &[Decision], totals: &Totals) -> Result<VatDetails> {
+fn details(
+    parties: &Parties,
+    document: &Decision,
+    decisions: &[Decision],
+    totals: &Totals,
+) -> Result<VatDetails> {
     let breakdown = totals.groups.iter().map(|group| {
-        let of = decisions.iter().find(|d| d.category == group.category && d.rate.normalize() == group.rate.normalize());
+        let of = decisions
+            .iter()
+            .find(|d| d.category == group.category && d.rate.normalize() == group.rate.normalize());
         Ok(VatBreakdownItem {
             tax_category: parse(group.category.as_str())?,
             tax_rate: of.and_then(Decision::printed_rate).map(|r| r.normalize().into()),
@@ -334,9 +360,15 @@ fn details(parties: &Parties, document: &Decision, decisions: &[Decision], total
 ///
 /// Errors: 400 when no reference rate is known for the tax point.
 fn foreign_currency(
-    details: &mut VatDetails, decisions: &[Decision], totals: &Totals, currency: Currency, day: NaiveDate, settings: &Settings,
+    details: &mut VatDetails,
+    decisions: &[Decision],
+    totals: &Totals,
+    currency: Currency,
+    day: NaiveDate,
+    settings: &Settings,
 ) -> Result<()> {
-    let Some(country) = decisions.iter().find_map(|d| d.taxing_country).filter(|_| totals.tax != Cents(0)) else {
+    let Some(country) = decisions.iter().find_map(|d| d.taxing_country).filter(|_| totals.tax != Cents(0))
+    else {
         return Ok(());
     };
     let own = vat_currency(country, day).map_err(Error::internal)?;
@@ -363,7 +395,12 @@ fn per_euro(settings: &Settings, currency: Currency, day: NaiveDate) -> Result<(
     let last = known.max_by_key(|r| r.date);
     last.map(|r| (r.rate, Some(r.date))).ok_or_else(|| {
         let code = currency.code();
-        Error::field("exchange_rate", format!("no reference rate of {code} is known from before {day}: add it to the platform settings"))
+        Error::field(
+            "exchange_rate",
+            format!(
+                "no reference rate of {code} is known from before {day}: add it to the platform settings"
+            ),
+        )
     })
 }
 
@@ -372,10 +409,16 @@ pub fn by_account(taxed: &Taxed) -> Result<Vec<Tax>> {
     let mut sums: BTreeMap<(String, Decimal, Scheme), i64> = BTreeMap::new();
     for (decision, part) in taxed.decisions.iter().zip(&taxed.totals.line_tax) {
         if let Some(country) = decision.taxing_country {
-            let sum = sums.entry((country.to_string(), decision.rate.normalize(), decision.scheme)).or_default();
+            let sum =
+                sums.entry((country.to_string(), decision.rate.normalize(), decision.scheme)).or_default();
             *sum = sum.checked_add(part.0).ok_or_else(|| Error::field("line_items", "add up to too much"))?;
         }
     }
-    let taxes = sums.into_iter().map(|((country, rate, scheme), sum)| Tax { country, rate, scheme, amount: Cents(sum) });
+    let taxes = sums.into_iter().map(|((country, rate, scheme), sum)| Tax {
+        country,
+        rate,
+        scheme,
+        amount: Cents(sum),
+    });
     Ok(taxes.collect())
 }

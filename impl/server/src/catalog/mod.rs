@@ -5,6 +5,7 @@
 //! [`plan_version`]; nothing else reads the price tables. Quotas and texts of a plan are not versioned: they hold at once.
 pub mod plans;
 pub mod services;
+pub mod shown;
 pub mod store;
 pub mod view;
 
@@ -15,7 +16,7 @@ use crate::checks;
 use crate::db::Conn;
 use crate::db::page::PageRequest;
 use crate::error::{Error, Result};
-use crate::op::OpContext;
+use crate::op::{OpContext, Scope};
 use crate::settings::{self, Settings};
 use chrono::{DateTime, TimeDelta, Utc};
 use scaicontrol_domain::ids;
@@ -189,13 +190,18 @@ pub async fn service_list(
     q: Option<&str>,
     category: Option<&str>,
 ) -> Result<(Vec<api::CatalogServiceResponse>, api::Pagination)> {
+    // All see the same, so it is read with the sight of those who see least, and kept for all of them.
+    let public = &op.with_scope(Scope::Public);
     let pattern = q.map(checks::pattern);
-    let found =
-        app.db.read(op, async |conn| store::services_on_show(conn, pattern.as_deref(), category, page).await);
-    let (rows, count) = found.await?;
-    let place = |row: &ServiceRow| Place { sort_order: row.sort_order, id: row.service_id }.to_string();
-    let (rows, pagination) = page.finish(rows, count, place);
-    Ok((rows.into_iter().map(view::service).collect::<Result<_>>()?, pagination))
+    let load = async || {
+        let read =
+            async |conn: &mut Conn| store::services_on_show(conn, pattern.as_deref(), category, page).await;
+        let (rows, count) = app.db.read(public, read).await?;
+        let place = |row: &ServiceRow| Place { sort_order: row.sort_order, id: row.service_id }.to_string();
+        let (rows, pagination) = page.finish(rows, count, place);
+        Ok((rows.into_iter().map(view::service).collect::<Result<_>>()?, pagination))
+    };
+    if q.is_some() { load().await } else { app.shown.page(page, category, load).await }
 }
 
 /// One service on show, with its plans and metrics.

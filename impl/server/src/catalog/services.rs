@@ -35,7 +35,8 @@ pub async fn create(
     app: &Control,
     body: &api::ServiceCreateRequest,
 ) -> Result<api::AdminServiceResponse> {
-    app.db
+    let created = app
+        .db
         .once(op, "admin_service_create", async |conn| {
             let (mut row, metrics) = new_rows(op, &app.config, body)?;
             if row.client_id.is_none() && app.dev.is_some() {
@@ -49,7 +50,9 @@ pub async fn create(
             audit::record(conn, op, audited(&row), None::<&()>, Some(&after)).await?;
             answer(conn, op, row).await
         })
-        .await
+        .await?;
+    app.shown.forget();
+    Ok(created)
 }
 
 fn new_rows(
@@ -111,7 +114,8 @@ pub async fn update(
     slug: &str,
     body: &api::ServiceUpdateRequest,
 ) -> Result<api::AdminServiceResponse> {
-    app.db
+    let updated = app
+        .db
         .tx(op, "admin_service_update", async |conn| {
             let found = store::service_by_slug(conn, slug).await?.ok_or(Error::NotFound("service"))?;
             let before =
@@ -137,7 +141,9 @@ pub async fn update(
             }
             answer(conn, op, after).await
         })
-        .await
+        .await?;
+    app.shown.forget();
+    Ok(updated)
 }
 
 /// The service with the given fields in place of what it has.

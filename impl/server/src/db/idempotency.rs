@@ -43,7 +43,11 @@ fn scope(op: &OpContext) -> String {
 /// The answer that an earlier request with this key got, if there is one.
 ///
 /// Errors: 409 when the key is in use by a request that still runs, or was used with another body.
-pub async fn find<T: DeserializeOwned>(conn: &mut Conn, op: &OpContext, request: &Idempotency) -> Result<Option<T>> {
+pub async fn find<T: DeserializeOwned>(
+    conn: &mut Conn,
+    op: &OpContext,
+    request: &Idempotency,
+) -> Result<Option<T>> {
     let scope = scope(op);
     let digest = Sha256::digest(format!("{scope}\n{}\n{}", op.operation, request.key));
     let lock = i64::from_be_bytes(digest[..8].try_into().map_err(Error::internal)?);
@@ -51,23 +55,31 @@ pub async fn find<T: DeserializeOwned>(conn: &mut Conn, op: &OpContext, request:
         return Err(Error::conflict("a request with this Idempotency-Key is still running"));
     }
     let since: DateTime<Utc> = op.now - TimeDelta::hours(KEPT_HOURS);
-    let stored: Option<Stored> = diesel::sql_query("SELECT fingerprint, response FROM sc_idempotency_find($1, $2, $3, $4)")
-        .bind::<Text, _>(scope)
-        .bind::<Text, _>(op.operation)
-        .bind::<Text, _>(&request.key)
-        .bind::<Timestamptz, _>(since)
-        .get_result(conn)
-        .await
-        .optional()?;
+    let stored: Option<Stored> =
+        diesel::sql_query("SELECT fingerprint, response FROM sc_idempotency_find($1, $2, $3, $4)")
+            .bind::<Text, _>(scope)
+            .bind::<Text, _>(op.operation)
+            .bind::<Text, _>(&request.key)
+            .bind::<Timestamptz, _>(since)
+            .get_result(conn)
+            .await
+            .optional()?;
     match stored {
         None => Ok(None),
-        Some(s) if s.fingerprint == request.fingerprint => serde_json::from_value(s.response).map(Some).map_err(Error::internal),
+        Some(s) if s.fingerprint == request.fingerprint => {
+            serde_json::from_value(s.response).map(Some).map_err(Error::internal)
+        }
         Some(_) => Err(Error::conflict("this Idempotency-Key was used with another request body")),
     }
 }
 
 /// Stores the answer for later repeats.
-pub async fn store<T: Serialize>(conn: &mut Conn, op: &OpContext, request: &Idempotency, answer: &T) -> Result<()> {
+pub async fn store<T: Serialize>(
+    conn: &mut Conn,
+    op: &OpContext,
+    request: &Idempotency,
+    answer: &T,
+) -> Result<()> {
     diesel::sql_query("SELECT sc_partition_ensure('idempotency_keys', ($1 AT TIME ZONE 'UTC')::date, 1)")
         .bind::<Timestamptz, _>(op.now)
         .execute(conn)

@@ -80,7 +80,8 @@ impl Db {
         for attempt in 1.. {
             match self.attempt(op, Mode::Write, work.clone()).await {
                 Err(Error::Collision(_)) if attempt < ATTEMPTS_MAX => {
-                    tokio::time::sleep(Duration::from_millis(rand::random_range(0..10 * u64::from(attempt)))).await;
+                    tokio::time::sleep(Duration::from_millis(rand::random_range(0..10 * u64::from(attempt))))
+                        .await;
                 }
                 Err(Error::Collision(cause)) => {
                     return Err(Error::Unavailable(format!("{name}: too many collisions: {cause}")));
@@ -196,7 +197,10 @@ struct Transaction {
 
 impl Transaction {
     async fn begin(
-        conn: Object<AsyncPgConnection>, scope: &Scope, mode: Mode, statement_timeout: Duration,
+        conn: Object<AsyncPgConnection>,
+        scope: &Scope,
+        mode: Mode,
+        statement_timeout: Duration,
     ) -> Result<Self> {
         let tx = Transaction { conn: Some(conn) };
         let role = role(scope);
@@ -213,8 +217,11 @@ impl Transaction {
         };
         // A snapshot is for proofs over everything, which take the time they take.
         let timeout = if mode == Mode::Snapshot { 0 } else { statement_timeout.as_millis() };
-        let begin = format!("BEGIN ISOLATION LEVEL {how}; SET LOCAL ROLE {role}; SET LOCAL statement_timeout = {timeout}");
-        let shared: &AsyncPgConnection = tx.conn.as_deref().ok_or_else(|| Error::internal("no connection"))?;
+        let begin = format!(
+            "BEGIN ISOLATION LEVEL {how}; SET LOCAL ROLE {role}; SET LOCAL statement_timeout = {timeout}"
+        );
+        let shared: &AsyncPgConnection =
+            tx.conn.as_deref().ok_or_else(|| Error::internal("no connection"))?;
         // Both go out in one flight; the server runs them in order.
         let (mut first, mut second) = (shared, shared);
         futures::try_join!(
@@ -266,10 +273,13 @@ impl<Q: diesel::query_builder::Query> diesel::query_builder::Query for Counted<Q
 
 impl<Q, C> diesel::RunQueryDsl<C> for Counted<Q> {}
 
-impl<Q: diesel::query_builder::QueryFragment<diesel::pg::Pg>> diesel::query_builder::QueryFragment<diesel::pg::Pg>
-    for Counted<Q>
+impl<Q: diesel::query_builder::QueryFragment<diesel::pg::Pg>>
+    diesel::query_builder::QueryFragment<diesel::pg::Pg> for Counted<Q>
 {
-    fn walk_ast<'b>(&'b self, mut out: diesel::query_builder::AstPass<'_, 'b, diesel::pg::Pg>) -> QueryResult<()> {
+    fn walk_ast<'b>(
+        &'b self,
+        mut out: diesel::query_builder::AstPass<'_, 'b, diesel::pg::Pg>,
+    ) -> QueryResult<()> {
         out.push_sql("SELECT count(*) FROM (");
         self.0.walk_ast(out.reborrow())?;
         out.push_sql(") AS counted");

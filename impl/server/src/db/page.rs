@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 pub const COUNTED_MAX: i64 = 10_000;
 
 /// Which page of a list is asked for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PageRequest {
     page: i32,
     page_size: i32,
@@ -51,14 +51,17 @@ impl PageRequest {
             }
         };
         if after.is_none() && i64::from(page) * i64::from(page_size) > COUNTED_MAX {
-            return Err(Error::field("page", "page × page_size is over 10,000: use cursor"));
+            return Err(Error::field("cursor", "is needed beyond the 10,000th item (page × page_size)"));
         }
         Ok(PageRequest { page, page_size, after, filter })
     }
 
     /// The key after which the page begins, when a cursor was given.
     pub fn after<K: std::str::FromStr>(&self) -> Result<Option<K>> {
-        self.after.as_deref().map(|k| k.parse().map_err(|_| Error::field("cursor", "is not a cursor of this API"))).transpose()
+        self.after
+            .as_deref()
+            .map(|k| k.parse().map_err(|_| Error::field("cursor", "is not a cursor of this API")))
+            .transpose()
     }
 
     /// Rows to fetch: one more than shown, which tells whether there is a next page.
@@ -73,7 +76,12 @@ impl PageRequest {
 
     /// The page of `rows` (at most [`PageRequest::limit`]) and where it stands. `counted` is the number of rows of the
     /// whole list, counted up to one more than [`COUNTED_MAX`].
-    pub fn finish<R>(&self, mut rows: Vec<R>, counted: i64, key: impl Fn(&R) -> String) -> (Vec<R>, Pagination) {
+    pub fn finish<R>(
+        &self,
+        mut rows: Vec<R>,
+        counted: i64,
+        key: impl Fn(&R) -> String,
+    ) -> (Vec<R>, Pagination) {
         let size = usize::try_from(self.page_size).unwrap_or_default();
         let more = rows.len() > size;
         rows.truncate(size);

@@ -5,6 +5,7 @@
 //! - An unknown key id causes one fetch, at most one in each `cooldown`: whoever sends random key ids costs the issuer
 //!   one request, and the others nothing.
 //! - However many requests find the keys missing at once, one fetches and the others wait for it.
+use super::proven::Proven;
 use async_trait::async_trait;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
@@ -58,11 +59,13 @@ pub struct Keys {
     cooldown: Duration,
     known: RwLock<Known>,
     fetching: tokio::sync::Mutex<()>,
+    /// What was proven by these keys.
+    pub(super) proven: Proven,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Known {
-    keys: HashMap<String, Key>,
+    keys: HashMap<String, Arc<Key>>,
     /// Counts successful fetches, so that who waited for one knows that it happened.
     edition: u64,
     fetched_at: Option<Instant>,
@@ -78,11 +81,18 @@ fn within(at: Option<Instant>, span: Duration) -> bool {
 impl Keys {
     /// No key is fetched before one is asked for.
     pub fn new(source: Arc<dyn KeySource>, ttl: Duration, cooldown: Duration) -> Keys {
-        Keys { source, ttl, cooldown, known: RwLock::default(), fetching: tokio::sync::Mutex::new(()) }
+        Keys {
+            source,
+            ttl,
+            cooldown,
+            known: RwLock::default(),
+            fetching: tokio::sync::Mutex::new(()),
+            proven: Proven::default(),
+        }
     }
 
-    /// The key of that id.
-    pub async fn key(&self, id: &str) -> Result<Key, KeyError> {
+    /// The key of that id. The same one until the keys are fetched again.
+    pub async fn key(&self, id: &str) -> Result<Arc<Key>, KeyError> {
         let seen = {
             let known = self.read();
             if within(known.fetched_at, self.ttl) || within(known.failed_at, RETRY_AFTER) {
@@ -130,7 +140,7 @@ impl Keys {
         self.read().fetched_at.is_some()
     }
 
-    fn answer(known: &Known, id: &str) -> Result<Key, KeyError> {
+    fn answer(known: &Known, id: &str) -> Result<Arc<Key>, KeyError> {
         match known.keys.get(id) {
             Some(key) => Ok(key.clone()),
             None if known.fetched_at.is_none() => Err(KeyError::Unavailable),
@@ -147,7 +157,7 @@ impl Keys {
 
 /// The keys in a document that can be used here. A key that we do not understand is passed over; a document without a
 /// single usable one is a failure, and the last keys stay.
-fn parse(body: &[u8]) -> Result<HashMap<String, Key>, String> {
+fn parse(body: &[u8]) -> Result<HashMap<String, Arc<Key>>, String> {
     #[derive(serde::Deserialize)]
     struct Document {
         keys: Vec<serde_json::Value>,
@@ -160,7 +170,7 @@ fn parse(body: &[u8]) -> Result<HashMap<String, Key>, String> {
     for value in document.keys {
         let Ok(jwk) = serde_json::from_value::<Jwk>(value) else { continue };
         if let (Some(id), Some(key)) = (jwk.common.key_id.clone(), usable(&jwk)) {
-            keys.entry(id).or_insert(key);
+            keys.entry(id).or_insert_with(|| Arc::new(key));
         }
     }
     if keys.is_empty() { Err("no usable key".to_owned()) } else { Ok(keys) }

@@ -5,13 +5,17 @@
 //! or behind an address in it (`jku`, `x5u`), and extensions that must be understood (`crit`). The key then says which
 //! algorithm it is for, and the header has to agree.
 //!
+//! The same token is not proven twice by the same key ([`super::proven`]); its claims are checked at each use.
+//!
 //! The times are those of the machine's clock, also under a simulated one: an issuer does not simulate.
-use super::jwks::{KeyError, Keys};
+use super::jwks::{Key, KeyError, Keys};
+use super::proven::Proven;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, Validation};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A longer token is not looked at.
@@ -69,7 +73,7 @@ pub struct Claims {
     pub tenant_name: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 struct Raw {
     iss: Option<Value>,
     sub: Option<Value>,
@@ -96,7 +100,7 @@ struct Raw {
 }
 
 /// Issuers disagree on whether one value is a list.
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum OneOrMany {
     One(String),
@@ -104,40 +108,62 @@ enum OneOrMany {
 }
 
 impl OneOrMany {
-    fn whole(this: Option<OneOrMany>) -> Vec<String> {
+    fn whole(this: Option<&OneOrMany>) -> &[String] {
         match this {
-            None => vec![],
-            Some(OneOrMany::One(one)) => vec![one],
+            None => &[],
+            Some(OneOrMany::One(one)) => std::slice::from_ref(one),
             Some(OneOrMany::Many(many)) => many,
         }
     }
     /// Words between spaces, as in `scope`.
-    fn words(this: Option<OneOrMany>) -> Vec<String> {
-        Self::whole(this).iter().flat_map(|s| s.split_whitespace()).map(str::to_owned).collect()
+    fn words(this: Option<&OneOrMany>) -> impl Iterator<Item = String> {
+        Self::whole(this).iter().flat_map(|s| s.split_whitespace()).map(str::to_owned)
     }
+}
+
+/// A token whose signature is right, and the key that it was proven by.
+#[derive(Debug)]
+pub(super) struct Signed {
+    raw: Raw,
+    key_id: String,
+    key: Arc<Key>,
 }
 
 /// Proves `token` at the time `now` of the machine's clock.
 pub async fn verify(token: &str, keys: &Keys, expect: &Expect, now: SystemTime) -> Result<Claims, Refusal> {
-    let header = read_header(token)?;
-    let key = keys.key(&header.key_id).await.map_err(|e| match e {
+    let digest = Proven::digest(token);
+    if let Some(known) = keys.proven.get(&digest)
+        && keys.key(&known.key_id).await.is_ok_and(|key| Arc::ptr_eq(&key, &known.key))
+    {
+        return check(&known.raw, expect, now);
+    }
+    let signed = prove(token, keys).await?;
+    let claims = check(&signed.raw, expect, now)?;
+    keys.proven.put(digest, Arc::new(signed));
+    Ok(claims)
+}
+
+/// Form and signature.
+async fn prove(token: &str, keys: &Keys) -> Result<Signed, Refusal> {
+    let Header { algorithm, key_id } = read_header(token)?;
+    let key = keys.key(&key_id).await.map_err(|e| match e {
         KeyError::Unknown => Refusal::Invalid("the token is signed with an unknown key"),
         KeyError::Unavailable => Refusal::Unavailable,
     })?;
-    if key.algorithm != header.algorithm {
+    if key.algorithm != algorithm {
         return Err(Refusal::Invalid("the token's algorithm is not that of its key"));
     }
     let mut how = Validation::new(key.algorithm);
-    // Claims are checked below, with our clock and our words; here it is the signature alone.
+    // Claims are checked by `check`, with our clock and our words; here it is the signature alone.
     how.required_spec_claims.clear();
     (how.validate_exp, how.validate_nbf, how.validate_aud) = (false, false, false);
-    let raw = jsonwebtoken::decode::<Raw>(token, &key.decoding, &how).map_err(|e| match e.kind() {
+    let decoded = jsonwebtoken::decode::<Raw>(token, &key.decoding, &how).map_err(|e| match e.kind() {
         jsonwebtoken::errors::ErrorKind::Json(_) => {
             Refusal::Invalid("the token's claims have the wrong form")
         }
         _ => Refusal::Invalid("the token's signature is wrong"),
     })?;
-    check(raw.claims, expect, now)
+    Ok(Signed { raw: decoded.claims, key_id, key })
 }
 
 struct Header {
@@ -183,12 +209,12 @@ fn read_header(token: &str) -> Result<Header, Refusal> {
     Ok(Header { algorithm, key_id })
 }
 
-fn check(raw: Raw, expect: &Expect, now: SystemTime) -> Result<Claims, Refusal> {
+fn check(raw: &Raw, expect: &Expect, now: SystemTime) -> Result<Claims, Refusal> {
     let issuer = raw.iss.as_ref().and_then(Value::as_str).unwrap_or_default();
     if !is_issuer(issuer, &expect.issuer, raw.tenant_id.as_deref()) {
         return Err(Refusal::Invalid("the token is from another issuer"));
     }
-    let audience = OneOrMany::whole(raw.aud);
+    let audience = OneOrMany::whole(raw.aud.as_ref());
     if !expect.audience.is_empty() && !audience.iter().any(|a| expect.audience.contains(a)) {
         return Err(Refusal::Invalid("the token is for another audience"));
     }
@@ -209,23 +235,27 @@ fn check(raw: Raw, expect: &Expect, now: SystemTime) -> Result<Claims, Refusal> 
     if subject.is_empty() {
         return Err(Refusal::Invalid("the token does not say whose it is"));
     }
-    let mut roles = OneOrMany::whole(raw.roles);
-    roles.extend(OneOrMany::words(raw.role));
-    let mut permissions = OneOrMany::words(raw.permissions);
-    permissions.extend(OneOrMany::words(raw.scope));
+    let mut roles = OneOrMany::whole(raw.roles.as_ref()).to_vec();
+    roles.extend(OneOrMany::words(raw.role.as_ref()));
+    let permissions = OneOrMany::words(raw.permissions.as_ref()).chain(OneOrMany::words(raw.scope.as_ref()));
+    let text = |value: &Option<String>, max: usize| value.clone().filter(|v| v.chars().count() <= max);
     Ok(Claims {
         issued_at,
         expires_at,
-        tenant_id: raw.tenant_id.filter(|v| !v.is_empty()),
-        partner_id: raw.partner_id.filter(|v| !v.is_empty()),
+        tenant_id: raw.tenant_id.clone().filter(|v| !v.is_empty()),
+        partner_id: raw.partner_id.clone().filter(|v| !v.is_empty()),
         roles,
-        permissions,
+        permissions: permissions.collect(),
         is_service,
-        client_id: raw.client_id.or(raw.azp).or_else(|| is_service.then(|| subject.clone())),
+        client_id: raw
+            .client_id
+            .clone()
+            .or_else(|| raw.azp.clone())
+            .or_else(|| is_service.then(|| subject.clone())),
         subject,
-        email: raw.email.filter(|v| v.chars().count() <= 254),
-        name: raw.name.filter(|v| v.chars().count() <= 200),
-        tenant_name: raw.tenant_name.filter(|v| v.chars().count() <= 200),
+        email: text(&raw.email, 254),
+        name: text(&raw.name, 200),
+        tenant_name: text(&raw.tenant_name, 200),
     })
 }
 
@@ -261,7 +291,6 @@ mod tests {
     use crate::identity::jwks::tests::{Fixed, rsa_key};
     use jsonwebtoken::EncodingKey;
     use serde_json::json;
-    use std::sync::Arc;
 
     const NOW: u64 = 1_800_000_000;
     fn now() -> SystemTime {
@@ -333,6 +362,31 @@ mod tests {
         verify(&minted, &bench.keys, &expect(), SystemTime::now())
             .await
             .expect("what the issuer mints is accepted");
+    }
+
+    #[tokio::test]
+    async fn a_token_that_was_accepted_is_asked_again_each_time() {
+        let bench = bench();
+        let token = bench.issuer.sign(&good());
+        bench.check(&token).await.expect("accepted");
+        assert!(bench.keys.proven.get(&Proven::digest(&token)).is_some());
+        bench.check(&token).await.expect("accepted again");
+        let later = verify(&token, &bench.keys, &expect(), now() + Duration::from_secs(661)).await;
+        assert_eq!(later, Err(Refusal::Invalid("the token has expired")));
+        let elsewhere = Expect { issuer: "https://other.test".into(), ..expect() };
+        assert!(verify(&token, &bench.keys, &elsewhere, now()).await.is_err());
+        let mut forged = token.clone();
+        forged.replace_range(forged.len() - 8..forged.len() - 4, "AAAA");
+        assert_eq!(bench.check(&forged).await, Err(Refusal::Invalid("the token's signature is wrong")));
+        assert!(bench.keys.proven.get(&Proven::digest(&forged)).is_none(), "what is wrong is not kept");
+        // Another key under the same id: what the old one proved counts no longer.
+        let mut jwks: Value = serde_json::from_slice(&bench.issuer.jwks()).expect("json");
+        let other: Value =
+            serde_json::from_slice(&DevIssuer::generate("https://id.test").jwks()).expect("json");
+        jwks["keys"][0]["x"] = other["keys"][0]["x"].clone();
+        bench.source.say(Ok(jwks.to_string().into_bytes()));
+        assert!(bench.keys.key("unknown").await.is_err(), "makes it fetch");
+        assert_eq!(bench.check(&token).await, Err(Refusal::Invalid("the token's signature is wrong")));
     }
 
     #[tokio::test]

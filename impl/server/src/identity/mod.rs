@@ -13,6 +13,7 @@ pub mod dev_issuer;
 pub mod fresh;
 pub mod jwks;
 pub mod jwt;
+mod proven;
 pub mod roles;
 pub mod service_key;
 pub mod sign_in;

@@ -94,7 +94,8 @@ struct Found {
 pub async fn run(db: &Db, op: &OpContext) -> Result<Option<Difference>> {
     db.snapshot(op, async |conn: &mut Conn| {
         for (check, query) in CHECKS {
-            let first: Option<Found> = diesel::sql_query(format!("{query} LIMIT 1")).get_result(conn).await.optional()?;
+            let first: Option<Found> =
+                diesel::sql_query(format!("{query} LIMIT 1")).get_result(conn).await.optional()?;
             if let Some(Found { found }) = first {
                 return Ok(Some(Difference { check, found }));
             }

@@ -289,6 +289,9 @@ pub async fn month_segments(
     .await?)
 }
 
+/// How a metric is summed up, and its parts by segment.
+type PartsOfMetric = (MetricAggregation, BTreeMap<Uuid, Vec<Part>>);
+
 /// What was used in months that consist of these segments, by subscription and metric. What is not in it is 0.
 pub async fn month_usage(
     conn: &mut Conn,
@@ -298,7 +301,7 @@ pub async fn month_usage(
     let ids: Vec<Uuid> = segments.iter().map(|s| s.segment_id).collect();
     let subscription_of: HashMap<Uuid, Uuid> =
         segments.iter().map(|s| (s.segment_id, s.subscription_id)).collect();
-    let mut parts_of: HashMap<(Uuid, Uuid), (MetricAggregation, BTreeMap<Uuid, Vec<Part>>)> = HashMap::new();
+    let mut parts_of: HashMap<(Uuid, Uuid), PartsOfMetric> = HashMap::new();
     for row in parts(conn, tenant_id, &ids).await? {
         let Some(subscription) = subscription_of.get(&row.segment_id) else { continue };
         let aggregation = row.aggregation.parse().map_err(Error::internal)?;

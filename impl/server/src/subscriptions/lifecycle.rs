@@ -25,7 +25,11 @@ const STEPS_MAX: usize = 1_000;
 
 /// Carries the subscription through everything that is due at or before `until`.
 pub async fn advance(
-    conn: &mut Conn, op: &OpContext, settings: &Settings, sub: &mut SubscriptionRow, until: DateTime<Utc>,
+    conn: &mut Conn,
+    op: &OpContext,
+    settings: &Settings,
+    sub: &mut SubscriptionRow,
+    until: DateTime<Utc>,
 ) -> Result<()> {
     let mut changed = false;
     for _ in 0..STEPS_MAX {
@@ -36,12 +40,19 @@ pub async fn advance(
         sub.next_event_at = next_event(sub)?;
         changed = true;
     }
-    Err(Error::internal(format!("subscription {} has more than {STEPS_MAX} steps to take", sub.subscription_id)))
+    Err(Error::internal(format!(
+        "subscription {} has more than {STEPS_MAX} steps to take",
+        sub.subscription_id
+    )))
 }
 
 /// Everything that happens at one instant, in the published order: end, trial end, renewal, usage month.
 async fn step(
-    conn: &mut Conn, op: &OpContext, settings: &Settings, sub: &mut SubscriptionRow, at: DateTime<Utc>,
+    conn: &mut Conn,
+    op: &OpContext,
+    settings: &Settings,
+    sub: &mut SubscriptionRow,
+    at: DateTime<Utc>,
 ) -> Result<()> {
     if state(sub)? == State::Cancelling && sub.pending_cancellation_at == Some(at) {
         return end(conn, op, sub, State::Cancelled, at).await;
@@ -68,14 +79,20 @@ async fn step(
 
 /// The service is ready for the tenant: a trial begins, or the first paid period.
 pub async fn start(
-    conn: &mut Conn, op: &OpContext, settings: &Settings, sub: &mut SubscriptionRow, price: &PlanPrice, with_trial: bool,
+    conn: &mut Conn,
+    op: &OpContext,
+    settings: &Settings,
+    sub: &mut SubscriptionRow,
+    price: &PlanPrice,
+    with_trial: bool,
 ) -> Result<()> {
     if with_trial {
         transition(sub, State::Trialing)?;
         let ends = op.now + TimeDelta::days(i64::from(price.plan.trial_days));
         sub.anchor_date = Some(local_date(op.now, timezone(sub)?).map_err(Error::internal)?);
         sub.anchored_at = Some(op.now);
-        (sub.current_period_start, sub.current_period_end, sub.trial_ends_at) = (Some(op.now), Some(ends), Some(ends));
+        (sub.current_period_start, sub.current_period_end, sub.trial_ends_at) =
+            (Some(op.now), Some(ends), Some(ends));
         open_segment(conn, op, settings, sub, op.now).await?;
     } else {
         transition(sub, State::Active)?;
@@ -90,7 +107,12 @@ pub async fn start(
 
 /// The first paid period: it starts at the instant itself, and its local date anchors all later ones.
 async fn begin(
-    conn: &mut Conn, op: &OpContext, settings: &Settings, sub: &mut SubscriptionRow, price: &PlanPrice, at: DateTime<Utc>,
+    conn: &mut Conn,
+    op: &OpContext,
+    settings: &Settings,
+    sub: &mut SubscriptionRow,
+    price: &PlanPrice,
+    at: DateTime<Utc>,
 ) -> Result<()> {
     let periods = Periods::starting_at(at, interval(sub)?, timezone(sub)?).map_err(Error::internal)?;
     sub.activated_at = Some(at);
@@ -103,7 +125,11 @@ async fn begin(
 
 /// The next period. A subscription that is suspended moves on without being billed for it.
 async fn renew(
-    conn: &mut Conn, op: &OpContext, settings: &Settings, sub: &mut SubscriptionRow, at: DateTime<Utc>,
+    conn: &mut Conn,
+    op: &OpContext,
+    settings: &Settings,
+    sub: &mut SubscriptionRow,
+    at: DateTime<Utc>,
 ) -> Result<()> {
     let before = sub.clone();
     let next = periods(sub)?.period_at(at).map_err(Error::internal)?;
@@ -121,7 +147,12 @@ async fn renew(
 
 /// Stores the current period and the item that bills its base price.
 async fn bill_period(
-    conn: &mut Conn, op: &OpContext, settings: &Settings, sub: &SubscriptionRow, price: &PlanPrice, first: bool,
+    conn: &mut Conn,
+    op: &OpContext,
+    settings: &Settings,
+    sub: &SubscriptionRow,
+    price: &PlanPrice,
+    first: bool,
 ) -> Result<()> {
     let starts_at = sub.current_period_start.ok_or_else(|| Error::internal("a period without a start"))?;
     let ordinal = store::last_ordinal(conn, &sub.tenant_id, sub.subscription_id).await?.map_or(0, |n| n + 1);
@@ -141,14 +172,19 @@ async fn bill_period(
     store::insert_period(conn, &period).await?;
     let due_at = if first { starts_at } else { starts_at + settings.usage_grace() };
     let mut item = item(op, sub, "base", starts_at, due_at)?;
-    (item.source_type, item.source_id, item.own_invoice) = ("subscription".into(), sub.subscription_id, first);
+    (item.source_type, item.source_id, item.own_invoice) =
+        ("subscription".into(), sub.subscription_id, first);
     store::insert_item(conn, &item).await
 }
 
 /// The segment that starts at `at`: to the end of the usage month, or of the trial or the term when they end earlier.
 /// It is priced by the version of the plan in force at its start. What it will cost is known when it is over.
 async fn open_segment(
-    conn: &mut Conn, op: &OpContext, settings: &Settings, sub: &mut SubscriptionRow, at: DateTime<Utc>,
+    conn: &mut Conn,
+    op: &OpContext,
+    settings: &Settings,
+    sub: &mut SubscriptionRow,
+    at: DateTime<Utc>,
 ) -> Result<()> {
     let running = store::last_segment_price(conn, &sub.tenant_id, sub.subscription_id).await?;
     let price = price_at(conn, sub, running, at).await?;
@@ -194,7 +230,11 @@ async fn open_segment(
 }
 
 fn item(
-    op: &OpContext, sub: &SubscriptionRow, kind: &str, period_start: DateTime<Utc>, due_at: DateTime<Utc>,
+    op: &OpContext,
+    sub: &SubscriptionRow,
+    kind: &str,
+    period_start: DateTime<Utc>,
+    due_at: DateTime<Utc>,
 ) -> Result<BilledItemRow> {
     Ok(BilledItemRow {
         tenant_id: sub.tenant_id.clone(),
@@ -218,7 +258,13 @@ fn item(
 }
 
 /// The subscription is over: nothing happens to it by itself any more.
-async fn end(conn: &mut Conn, op: &OpContext, sub: &mut SubscriptionRow, to: State, at: DateTime<Utc>) -> Result<()> {
+async fn end(
+    conn: &mut Conn,
+    op: &OpContext,
+    sub: &mut SubscriptionRow,
+    to: State,
+    at: DateTime<Utc>,
+) -> Result<()> {
     let price = catalog::plan_in_force(conn, sub.plan_id, at).await?;
     transition(sub, to)?;
     (sub.cancelled_at, sub.pending_plan_id, sub.pending_quantity) = (Some(at), None, None);
@@ -228,7 +274,12 @@ async fn end(conn: &mut Conn, op: &OpContext, sub: &mut SubscriptionRow, to: Sta
 }
 
 async fn changed(
-    conn: &mut Conn, op: &OpContext, before: &SubscriptionRow, sub: &mut SubscriptionRow, price: &PlanPrice, kind: ChangeKind,
+    conn: &mut Conn,
+    op: &OpContext,
+    before: &SubscriptionRow,
+    sub: &mut SubscriptionRow,
+    price: &PlanPrice,
+    kind: ChangeKind,
 ) -> Result<()> {
     sub.event_sequence += 1;
     let data = view::changed_event(op, before, sub, price, kind)?;
@@ -249,10 +300,15 @@ fn event<'a>(sub: &'a SubscriptionRow, topic: &'static str) -> Event<'a> {
 /// What the subscription pays from `at` on: a plan that it runs on already at the newest price that its customer had
 /// thirty days' notice of, another one at the price in force.
 async fn price_at(
-    conn: &mut Conn, sub: &SubscriptionRow, running: Option<(Uuid, i32)>, at: DateTime<Utc>,
+    conn: &mut Conn,
+    sub: &SubscriptionRow,
+    running: Option<(Uuid, i32)>,
+    at: DateTime<Utc>,
 ) -> Result<PlanPrice> {
     match running {
-        Some((plan_id, version)) if plan_id == sub.plan_id => catalog::renewal_version(conn, plan_id, version, at).await,
+        Some((plan_id, version)) if plan_id == sub.plan_id => {
+            catalog::renewal_version(conn, plan_id, version, at).await
+        }
         _ => catalog::plan_in_force(conn, sub.plan_id, at).await,
     }
 }
@@ -293,9 +349,9 @@ fn periods(sub: &SubscriptionRow) -> Result<Periods> {
 
 /// Monthly recurring revenue of the subscription at this base price, in cents.
 pub fn monthly(base_price_cents: i64, sub: &SubscriptionRow) -> Result<i64> {
-    mrr(Cents(base_price_cents), interval(sub)?, i64::from(sub.quantity)).map(|c| c.0).map_err(|_| {
-        Error::field("quantity", "makes an amount that is too large")
-    })
+    mrr(Cents(base_price_cents), interval(sub)?, i64::from(sub.quantity))
+        .map(|c| c.0)
+        .map_err(|_| Error::field("quantity", "makes an amount that is too large"))
 }
 
 /// The state, as the rules know it.

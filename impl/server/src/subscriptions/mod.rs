@@ -31,7 +31,11 @@ const METADATA_BYTES_MAX: usize = 16 * 1024;
 ///
 /// Errors: 400 without a billing profile or for a plan that is not sold; 404 for a plan that is not on offer; 409 when
 /// the tenant has a live subscription to the service.
-pub async fn create(op: &OpContext, app: &Control, body: &SubscriptionCreateRequest) -> Result<SubscriptionResponse> {
+pub async fn create(
+    op: &OpContext,
+    app: &Control,
+    body: &SubscriptionCreateRequest,
+) -> Result<SubscriptionResponse> {
     let metadata = serde_json::Value::Object(body.metadata.clone().unwrap_or_default().into_iter().collect());
     if metadata.to_string().len() > METADATA_BYTES_MAX {
         return Err(Error::field("metadata", "is over 16 KiB as JSON"));
@@ -41,13 +45,15 @@ pub async fn create(op: &OpContext, app: &Control, body: &SubscriptionCreateRequ
             if !store::has_profile(conn, op.tenant_id()).await? {
                 return Err(Error::bad("save a billing profile before subscribing"));
             }
-            let plan = catalog::find_plan_for_subscribing(conn, body.plan_id, body.plan_key.as_deref()).await?;
+            let plan =
+                catalog::find_plan_for_subscribing(conn, body.plan_id, body.plan_key.as_deref()).await?;
             let settings = settings::load(conn).await?;
             let price = catalog::plan_in_force(conn, plan.plan_id, op.now).await?;
             let mut sub = new_row(conn, op, &price, body.quantity.unwrap_or(1), metadata.clone()).await?;
             store::insert(conn, &sub).await?;
             if !price.needs_provisioning {
-                let trial = 0 < price.plan.trial_days && !store::had_trial(conn, &sub.tenant_id, sub.service_id).await?;
+                let trial = 0 < price.plan.trial_days
+                    && !store::had_trial(conn, &sub.tenant_id, sub.service_id).await?;
                 lifecycle::start(conn, op, &settings, &mut sub, &price, trial).await?;
             }
             audit::record(conn, op, audited(&sub), None::<&()>, Some(&sub)).await?;
@@ -57,7 +63,11 @@ pub async fn create(op: &OpContext, app: &Control, body: &SubscriptionCreateRequ
 }
 
 async fn new_row(
-    conn: &mut Conn, op: &OpContext, price: &catalog::PlanPrice, quantity: i32, metadata: serde_json::Value,
+    conn: &mut Conn,
+    op: &OpContext,
+    price: &catalog::PlanPrice,
+    quantity: i32,
+    metadata: serde_json::Value,
 ) -> Result<SubscriptionRow> {
     let owner = store::owner(conn).await?;
     let mut row = SubscriptionRow {
@@ -122,13 +132,20 @@ pub async fn get(op: &OpContext, app: &Control, subscription_id: Uuid) -> Result
 
 /// The caller's subscriptions, newest first.
 pub async fn list(
-    op: &OpContext, app: &Control, page: &PageRequest, status: Option<SubscriptionStatus>, service_slug: Option<&str>,
+    op: &OpContext,
+    app: &Control,
+    page: &PageRequest,
+    status: Option<SubscriptionStatus>,
+    service_slug: Option<&str>,
 ) -> Result<(Vec<SubscriptionResponse>, Pagination)> {
     use subscriptions as t;
     app.db
         .read(op, async |conn| {
             let filtered = || {
-                let mut query = t::table.inner_join(services::table).filter(t::tenant_id.eq(op.tenant_id().to_string())).into_boxed();
+                let mut query = t::table
+                    .inner_join(services::table)
+                    .filter(t::tenant_id.eq(op.tenant_id().to_string()))
+                    .into_boxed();
                 if let Some(status) = status {
                     query = query.filter(t::status.eq(status.to_string()));
                 }
@@ -141,7 +158,8 @@ pub async fn list(
             if let Some(id) = page.after::<Uuid>()? {
                 rows = rows.filter(t::subscription_id.lt(id));
             }
-            let rows: Vec<SubscriptionRow> = rows.limit(page.limit()).offset(page.offset()).load(conn).await?;
+            let rows: Vec<SubscriptionRow> =
+                rows.limit(page.limit()).offset(page.offset()).load(conn).await?;
             let counted = filtered().select(t::subscription_id).limit(COUNTED);
             let counted = count_up_to(conn, counted).await?;
             let (rows, pagination) = page.finish(rows, counted, |r| r.subscription_id.to_string());

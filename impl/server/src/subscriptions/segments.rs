@@ -11,7 +11,11 @@ use uuid::Uuid;
 ///
 /// Runs under the subscription's row lock, with the platform's sight.
 pub async fn ensure(
-    conn: &mut Conn, op: &OpContext, tenant_id: &str, subscription_id: Uuid, until: DateTime<Utc>,
+    conn: &mut Conn,
+    op: &OpContext,
+    tenant_id: &str,
+    subscription_id: Uuid,
+    until: DateTime<Utc>,
 ) -> Result<()> {
     let settings = settings::load(conn).await?;
     let mut sub = store::lock(conn, tenant_id, subscription_id).await?;

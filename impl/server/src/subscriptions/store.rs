@@ -125,7 +125,10 @@ pub struct Owner {
 
 /// The partner of the tenant that `op` sees.
 pub async fn owner(conn: &mut Conn) -> Result<Owner> {
-    let owner = diesel::sql_query("SELECT partner_id, timezone FROM sc_own_partner()").get_result(conn).await.optional()?;
+    let owner = diesel::sql_query("SELECT partner_id, timezone FROM sc_own_partner()")
+        .get_result(conn)
+        .await
+        .optional()?;
     owner.ok_or(Error::NotFound("tenant"))
 }
 
@@ -138,8 +141,9 @@ pub async fn has_profile(conn: &mut Conn, tenant_id: &str) -> Result<bool> {
 /// Whether the tenant ever had a trial of the service.
 pub async fn had_trial(conn: &mut Conn, tenant_id: &str, service_id: Uuid) -> Result<bool> {
     use subscriptions as t;
-    let found = t::table
-        .filter(t::tenant_id.eq(tenant_id).and(t::service_id.eq(service_id)).and(t::trial_ends_at.is_not_null()));
+    let found = t::table.filter(
+        t::tenant_id.eq(tenant_id).and(t::service_id.eq(service_id)).and(t::trial_ends_at.is_not_null()),
+    );
     Ok(diesel::select(diesel::dsl::exists(found)).get_result(conn).await?)
 }
 
@@ -188,7 +192,11 @@ pub async fn lock(conn: &mut Conn, tenant_id: &str, subscription_id: Uuid) -> Re
 
 /// Subscriptions whose next event lies at or before `until`, earliest first, after the given position.
 pub async fn due(
-    conn: &mut Conn, tenant_id: Option<&str>, until: DateTime<Utc>, after: Option<(DateTime<Utc>, Uuid)>, limit: i64,
+    conn: &mut Conn,
+    tenant_id: Option<&str>,
+    until: DateTime<Utc>,
+    after: Option<(DateTime<Utc>, Uuid)>,
+    limit: i64,
 ) -> Result<Vec<(String, Uuid, DateTime<Utc>)>> {
     use subscriptions as t;
     let mut query = t::table
@@ -201,7 +209,8 @@ pub async fn due(
         query = query.filter(t::tenant_id.eq(tenant_id.to_string()));
     }
     if let Some((at, id)) = after {
-        query = query.filter(t::next_event_at.gt(at).or(t::next_event_at.eq(at).and(t::subscription_id.gt(id))));
+        query =
+            query.filter(t::next_event_at.gt(at).or(t::next_event_at.eq(at).and(t::subscription_id.gt(id))));
     }
     Ok(query.load(conn).await?)
 }
@@ -222,7 +231,11 @@ pub async fn last_ordinal(conn: &mut Conn, tenant_id: &str, subscription_id: Uui
 }
 
 /// The plan and version that the newest billing period is priced by.
-pub async fn last_period_price(conn: &mut Conn, tenant_id: &str, subscription_id: Uuid) -> Result<Option<(Uuid, i32)>> {
+pub async fn last_period_price(
+    conn: &mut Conn,
+    tenant_id: &str,
+    subscription_id: Uuid,
+) -> Result<Option<(Uuid, i32)>> {
     use subscription_periods as t;
     let last = t::table
         .filter(t::tenant_id.eq(tenant_id).and(t::subscription_id.eq(subscription_id)))
@@ -232,7 +245,11 @@ pub async fn last_period_price(conn: &mut Conn, tenant_id: &str, subscription_id
 }
 
 /// The plan and version that the newest segment is priced by.
-pub async fn last_segment_price(conn: &mut Conn, tenant_id: &str, subscription_id: Uuid) -> Result<Option<(Uuid, i32)>> {
+pub async fn last_segment_price(
+    conn: &mut Conn,
+    tenant_id: &str,
+    subscription_id: Uuid,
+) -> Result<Option<(Uuid, i32)>> {
     use segments as t;
     let last = t::table
         .filter(t::tenant_id.eq(tenant_id).and(t::subscription_id.eq(subscription_id)))

@@ -10,7 +10,7 @@ use scaicontrol_types::{
     ChangeKind, EventSubscriptionActivated, EventSubscriptionCancelled, EventSubscriptionChanged, OwnerKind,
     SubscriptionResponse, TerminalState,
 };
-use std::collections::BTreeMap;
+use std::collections::btree_map::{BTreeMap, Entry};
 
 /// One subscription.
 pub fn response(sub: &SubscriptionRow, service_slug: &str, plan_slug: &str) -> Result<SubscriptionResponse> {
@@ -55,10 +55,10 @@ pub async fn responses(conn: &mut Conn, rows: Vec<SubscriptionRow>) -> Result<Ve
     let mut names = BTreeMap::new();
     let mut out = Vec::with_capacity(rows.len());
     for row in rows {
-        if !names.contains_key(&row.plan_id) {
-            names.insert(row.plan_id, catalog::slugs(conn, row.plan_id).await?);
-        }
-        let (service, plan) = &names[&row.plan_id];
+        let (service, plan) = match names.entry(row.plan_id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(catalog::slugs(conn, row.plan_id).await?),
+        };
         out.push(response(&row, service, plan)?);
     }
     Ok(out)
@@ -95,7 +95,11 @@ pub fn activated_event(sub: &SubscriptionRow, price: &PlanPrice) -> Result<Event
 
 /// Data of `subscription.changed`.
 pub fn changed_event(
-    op: &OpContext, before: &SubscriptionRow, sub: &SubscriptionRow, price: &PlanPrice, kind: ChangeKind,
+    op: &OpContext,
+    before: &SubscriptionRow,
+    sub: &SubscriptionRow,
+    price: &PlanPrice,
+    kind: ChangeKind,
 ) -> Result<EventSubscriptionChanged> {
     let s = sub.clone();
     Ok(EventSubscriptionChanged {
@@ -129,7 +133,10 @@ pub fn changed_event(
 
 /// Data of `subscription.cancelled`.
 pub fn cancelled_event(
-    sub: &SubscriptionRow, price: &PlanPrice, to: State, at: DateTime<Utc>,
+    sub: &SubscriptionRow,
+    price: &PlanPrice,
+    to: State,
+    at: DateTime<Utc>,
 ) -> Result<EventSubscriptionCancelled> {
     let s = sub.clone();
     Ok(EventSubscriptionCancelled {
