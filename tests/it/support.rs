@@ -112,7 +112,7 @@ pub async fn walk(app: &TestApp, token: &str, path: &str, other_filter: &str, fi
     let join = if path.contains('?') { '&' } else { '?' };
     let get = async |more: String| app.call("GET", &format!("{path}{join}{more}")).token(token).send().await;
     get("page=101&page_size=100".into()).await.refused(400).names("cursor");
-    get("page=0".into()).await.refused(400).names("cursor");
+    get("page=0".into()).await.refused(400).names("page");
     get("page_size=0".into()).await.refused(400).names("page_size");
     get("page_size=201".into()).await.refused(400).names("page_size");
     get("cursor=bm9uZQ".into()).await.refused(400).names("cursor");
