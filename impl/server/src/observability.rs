@@ -14,10 +14,14 @@ use prometheus_client::registry::{Registry, Unit};
 use scaicontrol_api::Observe;
 use slog::{Drain, Level, Logger, OwnedKVList, Record, o};
 use std::collections::BTreeMap;
+use std::io::LineWriter;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 // ---- the log
+
+/// A longer line of the log takes more than one write.
+const LINE_BYTES: usize = 8192;
 
 /// A log, and what belongs to it.
 pub struct Log {
@@ -52,7 +56,10 @@ pub fn log(config: &config::Log) -> Log {
         LogLevel::Trace => Level::Trace,
     };
     match config.format {
-        LogFormat::Json => queued(json(std::io::stderr()), level, config.buffer),
+        // A line is written whole: piece by piece, as it is put together, it would cost dozens of system calls.
+        LogFormat::Json => {
+            queued(json(LineWriter::with_capacity(LINE_BYTES, std::io::stderr())), level, config.buffer)
+        }
         LogFormat::Terminal => {
             let decorator = slog_term::TermDecorator::new().stderr().build();
             queued(Mutex::new(slog_term::CompactFormat::new(decorator).build()), level, config.buffer)
