@@ -28,7 +28,7 @@ for _ in $(seq 1 1200); do
   sleep 0.5
 done
 BASE=$(jq -r .base_url "$DEV")
-SCAICONTROL=$(ls -t target/debug/scaicontrol target/release/scaicontrol 2>/dev/null | head -n 1)
+SCAICONTROL="${CARGO_TARGET_DIR:-target}/debug/scaicontrol"
 dev_token() { "$SCAICONTROL" dev token --config "$DEV" "$@"; }
 ADMIN=$(jq -r .tokens.super_admin "$DEV")
 TENANT_TOKEN=$(jq -r .tokens.tenant_admin "$DEV")
