@@ -15,7 +15,7 @@ use crate::op::OpContext;
 use crate::settings::{self, Settings};
 use crate::subscriptions::lifecycle;
 use crate::subscriptions::store::{self as subscription_store, BilledItemRow};
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use scaicontrol_domain::period::parse_timezone;
@@ -32,14 +32,19 @@ const INVOICES_MAX: usize = 1_000;
 const LINES_MAX: usize = 10_000;
 /// Subscriptions of one tenant that one transaction carries forward at most; the rest follows in the next round.
 const SUBSCRIPTIONS_MAX: i64 = 10_000;
+/// How far a dry run looks ahead: two years hold the next period of every plan, and few enough steps for one request.
+const AHEAD_MAX: TimeDelta = TimeDelta::days(731);
 
 /// Bills what is due by `until`.
 ///
-/// Errors: 404 for a tenant that the caller does not see; 400 for a future `until` without `dry_run`.
+/// Errors: 404 for a tenant that the caller does not see; 400 for a future `until` without `dry_run`, or one that is too far.
 pub async fn run(op: &OpContext, app: &Control, body: &BillingRunRequest) -> Result<BillingRunResponse> {
     let until = body.until.unwrap_or(op.now);
     if op.now < until && !body.dry_run {
         return Err(Error::field("until", "is in the future: only a dry run can look ahead"));
+    }
+    if AHEAD_MAX < until - op.now {
+        return Err(Error::field("until", format!("is more than {} days ahead", AHEAD_MAX.num_days())));
     }
     if body.dry_run {
         let mut inner = op.clone();
