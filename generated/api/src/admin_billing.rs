@@ -25,7 +25,7 @@ pub trait AdminBillingApi {
     /// parked and named, and the others go on.
     ///
     /// For a partner the run covers its own tenants. 404 when `tenant_id` does not exist for the caller; 400
-    /// when `until` is in the future without `dry_run`, or more than two years (731 days) ahead with it.
+    /// when `until` is in the future without `dry_run`, or more than five years (1,827 days) ahead with it.
     #[endpoint {
         method = POST,
         path = "/api/v1/admin/billing/run",

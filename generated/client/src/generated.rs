@@ -91,7 +91,7 @@ impl Client {
 
     Each thing due is billed once, ever: running it again, twice at once, or after a crash neither repeats nor skips anything, and a run with nothing due answers empty lists. With `dry_run` the same computation is made and nothing is written. One call makes at most 1,000 invoices and says in `has_more` whether more are due. A tenant whose billing would run away (too many lines or periods) is parked and named, and the others go on.
 
-    For a partner the run covers its own tenants. 404 when `tenant_id` does not exist for the caller; 400 when `until` is in the future without `dry_run`, or more than two years (731 days) ahead with it.
+    For a partner the run covers its own tenants. 404 when `tenant_id` does not exist for the caller; 400 when `until` is in the future without `dry_run`, or more than five years (1,827 days) ahead with it.
 
     Sends a `POST` request to `/api/v1/admin/billing/run`
 

@@ -208,7 +208,7 @@ pub struct BillingRunRequest {
     #[validate(length(min = 1, max = 64), regex(path = *crate::patterns::TENANT_ID, message = "must match ^[A-Za-z0-9_.:-]{1,64}$"))]
     pub tenant_id: Option<String>,
     /// Bill what is due at or before this moment, UTC. Left out: now. In the future only with `dry_run`, and
-    /// by at most 731 days.
+    /// by at most 1,827 days.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::support::present")]
     #[schemars(with = "chrono::DateTime<chrono::Utc>")]
     #[validate(custom(function = "crate::support::time"))]

@@ -523,7 +523,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    usage_keys (tenant_id, service_id, key_hash) {
+    usage_keys (key_hash, tenant_id, service_id) {
         tenant_id -> Text,
         service_id -> Uuid,
         key_hash -> Uuid,

@@ -1,8 +1,8 @@
 //! What a group of batches writes, worked out in memory: which keys are taken in which order, and what the new events
 //! add up to.
 //!
-//! Rows are written in one order by every server (tenant, then the rest of the key), so that two servers that write the
-//! same rows wait for each other and never for one another.
+//! Rows are written in one order by every server (that of their primary key), so that two servers that write the same rows
+//! wait for each other and never for one another.
 use super::ingest::{Batch, Slot};
 use super::rules::hour_start;
 use super::store::{MetricRow, SegmentRow};
@@ -110,14 +110,14 @@ impl<'a> Group<'a> {
             keyed.extend(
                 (0_u32..)
                     .zip(&batch.events)
-                    .map(|(slot, s)| (ranks[s.tenant as usize], service, s.key, number, slot)),
+                    .map(|(slot, s)| (s.key, ranks[s.tenant as usize], service, number, slot)),
             );
         }
         keyed.sort_unstable();
         let mut places: Vec<Place> = Vec::with_capacity(keyed.len());
         let mut before = None;
-        for (rank, service, key, batch, slot) in keyed {
-            if before.replace((rank, service, key)) == Some((rank, service, key)) {
+        for (key, rank, service, batch, slot) in keyed {
+            if before.replace((key, rank, service)) == Some((key, rank, service)) {
                 duplicates[batch as usize] += 1;
             } else {
                 places.push(Place { batch, slot, rank });
@@ -355,8 +355,10 @@ mod tests {
         let group = Group::new(vec![&first, &second, &other]);
         let candidates = group.candidates(&[true, true, true]);
         assert_eq!(candidates.duplicates, [1, 1, 0]);
-        let order: Vec<&str> = candidates.places.iter().map(|p| group.tenant_id(*p)).collect();
-        assert_eq!(order, ["tnt_a", "tnt_b", "tnt_b", "tnt_b"], "rows are written by tenant");
+        let order: Vec<_> =
+            candidates.places.iter().map(|p| (group.slot(*p).1.key, group.tenant_id(*p))).collect();
+        assert!(order.is_sorted(), "rows are written in the order of their primary key");
+        assert_eq!(order.len(), 4);
         let totals = group.totals(&candidates.places, &[]).expect("it fits");
         let sums: Vec<_> = totals.iter().map(|t| (t.tenant_id, t.value, t.events)).collect();
         assert_eq!(sums, [("tnt_a", Decimal::from(32), 1), ("tnt_b", Decimal::from(21), 3)]);

@@ -63,7 +63,7 @@ impl Metering {
             lookup: Lookup::default(),
             quotas: Answers::default(),
         });
-        let writer = Writer::start(shared.clone());
+        let writer = Writer::start(&shared);
         Metering { shared, writer }
     }
 

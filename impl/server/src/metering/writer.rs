@@ -1,9 +1,13 @@
-//! The one writer of usage of a server: it gathers the batches that wait into one transaction, and answers each when that
-//! is committed.
+//! The writer of usage of a server: it gathers the batches that wait into one transaction, and answers each when that is
+//! committed.
 //!
 //! A group is whatever waits when the writer becomes free, up to [`GROUP_EVENTS_MAX`] events: nobody is made to wait for
 //! company, and under load the groups grow by themselves, since a commit takes its time and requests arrive meanwhile. So
 //! a single event costs one commit, and a thousand of them do too.
+//!
+//! Batches that are a group by themselves have a second lane, which works while the first one waits for its commit to
+//! reach the disk, and the other way round; for small ones it would only halve the groups. To each other the lanes are
+//! what two servers are: each has a stripe of its own, and both write in the same order.
 //!
 //! What could make one batch fail is found out before it gets here. When a group fails all the same, each of its batches
 //! is tried alone, once, so that the others do not suffer.
@@ -23,7 +27,7 @@ use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use uuid::Uuid;
 
 /// Events after which a group takes no further batch.
@@ -33,6 +37,8 @@ const WAITING_EVENTS_MAX: usize = 100_000;
 /// Batches that may wait.
 const WAITING_BATCHES_MAX: usize = 4_096;
 
+/// Events of a batch that is worth a transaction of its own.
+const LARGE_FROM: usize = 200;
 /// Groups that look for duplicates from the start after one was found.
 const CAREFUL_GROUPS: u32 = 32;
 
@@ -61,23 +67,30 @@ struct Waiting {
 /// The way to the writer.
 #[derive(Clone, Debug)]
 pub struct Writer {
-    queue: mpsc::Sender<Waiting>,
+    small: mpsc::Sender<Waiting>,
+    large: mpsc::Sender<Waiting>,
     room: Arc<Semaphore>,
 }
 
 impl Writer {
-    /// Starts the task. It ends when the last `Writer` is dropped and everything that waits is stored.
-    pub(super) fn start(shared: Arc<Shared>) -> Self {
-        let (queue, waiting) = mpsc::channel(WAITING_BATCHES_MAX);
-        let task = Task {
-            shared,
-            stripe: Stripe::default(),
-            weeks: HashSet::new(),
-            told: Told::default(),
-            careful: 0,
-        };
-        tokio::spawn(task.run(waiting));
-        Writer { queue, room: Arc::new(Semaphore::new(WAITING_EVENTS_MAX)) }
+    /// Starts the lanes. They end when the last `Writer` is dropped and everything that waits is stored.
+    pub(super) fn start(shared: &Arc<Shared>) -> Self {
+        let (small, waiting_small) = mpsc::channel(WAITING_BATCHES_MAX);
+        let (large, waiting_large) = mpsc::channel(WAITING_BATCHES_MAX);
+        let waiting_large = Arc::new(Mutex::new(waiting_large));
+        for small in [Some(waiting_small), None] {
+            let lane = Lane {
+                shared: shared.clone(),
+                small,
+                large: waiting_large.clone(),
+                stripe: Stripe::default(),
+                weeks: HashSet::new(),
+                told: Told::default(),
+                careful: 0,
+            };
+            tokio::spawn(lane.run());
+        }
+        Writer { small, large, room: Arc::new(Semaphore::new(WAITING_EVENTS_MAX)) }
     }
 
     /// Waits until nothing waits any more, and takes nothing from then on.
@@ -96,13 +109,18 @@ impl Writer {
         let events = u32::try_from(batch.events.len().max(1)).map_err(Error::internal)?;
         let room = self.room.clone().try_acquire_many_owned(events).map_err(|_| full())?;
         let (reply, answer) = oneshot::channel();
-        self.queue.try_send(Waiting { batch, reply, _room: room }).map_err(|_| full())?;
+        let queue = if batch.events.len() < LARGE_FROM { &self.small } else { &self.large };
+        queue.try_send(Waiting { batch, reply, _room: room }).map_err(|_| full())?;
         answer.await.map_err(|_| Error::Unavailable("the server is stopping".into()))?
     }
 }
 
-struct Task {
+/// Writes one group after the other.
+struct Lane {
     shared: Arc<Shared>,
+    /// Batches that wait for company; one lane has them all.
+    small: Option<mpsc::Receiver<Waiting>>,
+    large: Arc<Mutex<mpsc::Receiver<Waiting>>>,
     stripe: Stripe,
     /// Weeks (by their number) whose partition is there.
     weeks: HashSet<i64>,
@@ -120,18 +138,34 @@ struct Written {
     knew_some: bool,
 }
 
-impl Task {
-    async fn run(mut self, mut waiting: mpsc::Receiver<Waiting>) {
-        while let Some(first) = waiting.recv().await {
-            let mut events = first.batch.events.len();
-            let mut group = vec![first];
-            while events < GROUP_EVENTS_MAX {
-                let Ok(next) = waiting.try_recv() else { break };
-                events += next.batch.events.len();
-                group.push(next);
-            }
+impl Lane {
+    async fn run(mut self) {
+        while let Some(group) = self.next_group().await {
             self.store(group).await;
         }
+    }
+
+    /// What waits, when something does; nothing when no more will come.
+    async fn next_group(&mut self) -> Option<Vec<Waiting>> {
+        let large = async { self.large.lock().await.recv().await };
+        let first = match &mut self.small {
+            None => large.await?,
+            Some(small) => tokio::select! {
+                Some(first) = small.recv() => first,
+                Some(first) = large => first,
+                else => return None,
+            },
+        };
+        let mut events = first.batch.events.len();
+        let mut group = vec![first];
+        while events < GROUP_EVENTS_MAX {
+            let small = self.small.as_mut().and_then(|small| small.try_recv().ok());
+            let next = small.or_else(|| self.large.try_lock().ok()?.try_recv().ok());
+            let Some(next) = next else { break };
+            events += next.batch.events.len();
+            group.push(next);
+        }
+        Some(group)
     }
 
     async fn store(&mut self, group: Vec<Waiting>) {

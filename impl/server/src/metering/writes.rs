@@ -1,4 +1,7 @@
 //! The statements of the writer: one for each table and group, whatever the group holds.
+//!
+//! Where the arrays are the rows, `unnest` stands in the list of columns and not after FROM: there PostgreSQL would copy all
+//! rows aside before it inserts the first.
 use super::group::Total;
 use super::ingest::Batch;
 use crate::db::Conn;
@@ -49,7 +52,7 @@ pub struct Keys<'a> {
 pub async fn take_new_keys(conn: &mut Conn, keys: &Keys<'_>) -> Result<bool> {
     let taken = statement::<()>(
         "INSERT INTO usage_keys (tenant_id, service_id, key_hash, received_at)
-         SELECT * FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::timestamptz[])",
+         SELECT unnest($1::text[]), unnest($2::uuid[]), unnest($3::uuid[]), unnest($4::timestamptz[])",
     )
     .bind::<Array<Text>, _>(keys.tenants.as_slice())
     .bind::<Array<SqlUuid>, _>(keys.services.as_slice())
@@ -69,7 +72,7 @@ pub async fn take_new_keys(conn: &mut Conn, keys: &Keys<'_>) -> Result<bool> {
 pub async fn take_keys(conn: &mut Conn, keys: &Keys<'_>) -> Result<Vec<(String, Uuid, Uuid)>> {
     Ok(statement::<(Text, SqlUuid, SqlUuid)>(
         "INSERT INTO usage_keys (tenant_id, service_id, key_hash, received_at)
-         SELECT * FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::timestamptz[])
+         SELECT unnest($1::text[]), unnest($2::uuid[]), unnest($3::uuid[]), unnest($4::timestamptz[])
          ON CONFLICT DO NOTHING RETURNING tenant_id, service_id, key_hash",
     )
     .bind::<Array<Text>, _>(keys.tenants.as_slice())
@@ -94,7 +97,7 @@ pub struct Members<'a> {
 pub async fn add_members(conn: &mut Conn, members: &Members<'_>) -> Result<Vec<(String, Uuid, Uuid, Uuid)>> {
     Ok(statement::<(Text, SqlUuid, SqlUuid, SqlUuid)>(
         "INSERT INTO usage_uniques (tenant_id, segment_id, metric_id, key_hash, service_id)
-         SELECT * FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[])
+         SELECT unnest($1::text[]), unnest($2::uuid[]), unnest($3::uuid[]), unnest($4::uuid[]), unnest($5::uuid[])
          ON CONFLICT DO NOTHING RETURNING tenant_id, segment_id, metric_id, key_hash",
     )
     .bind::<Array<Text>, _>(members.tenants.as_slice())
@@ -148,7 +151,8 @@ async fn add_events(mut conn: &Conn, events: &Events<'_>) -> Result<()> {
     // An array that is too short is filled with nulls.
     statement::<()>(
         "INSERT INTO usage_events (tenant_id, service_id, metric_id, segment_id, idempotency_key, quantity, occurred_at, received_at, unique_key, metadata)
-         SELECT * FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::numeric[], $7::timestamptz[], $8::timestamptz[], $9::text[], $10::jsonb[])",
+         SELECT unnest($1::text[]), unnest($2::uuid[]), unnest($3::uuid[]), unnest($4::uuid[]), unnest($5::text[]), unnest($6::numeric[]),
+           unnest($7::timestamptz[]), unnest($8::timestamptz[]), unnest($9::text[]), unnest($10::jsonb[])",
     )
     .bind::<Array<Text>, _>(events.tenants.as_slice())
     .bind::<Array<SqlUuid>, _>(events.services.as_slice())
@@ -168,14 +172,17 @@ async fn add_events(mut conn: &Conn, events: &Events<'_>) -> Result<()> {
 macro_rules! hours {
     () => {
         "INSERT INTO usage_totals AS t (stripe, tenant_id, segment_id, metric_id, hour, service_id, value, events, last_at, last_received_at)
-         SELECT $1::smallint, * FROM unnest($2::text[], $3::uuid[], $4::uuid[], $5::timestamptz[], $6::uuid[], $7::numeric[], $8::bigint[], $9::timestamptz[], $10::timestamptz[])
+         SELECT $1::smallint, unnest($2::text[]), unnest($3::uuid[]), unnest($4::uuid[]), unnest($5::timestamptz[]), unnest($6::uuid[]),
+           unnest($7::numeric[]), unnest($8::bigint[]), unnest($9::timestamptz[]), unnest($10::timestamptz[])
          ON CONFLICT (tenant_id, segment_id, metric_id, hour, stripe) DO UPDATE SET "
     };
 }
 macro_rules! segments {
     () => {
         "INSERT INTO usage_segment_totals AS t (stripe, tenant_id, segment_id, metric_id, service_id, value, events, last_at, last_received_at, repeats, first_event_at, newest_event_at)
-         SELECT $1::smallint, * FROM unnest($2::text[], $3::uuid[], $4::uuid[], $5::uuid[], $6::numeric[], $7::bigint[], $8::timestamptz[], $9::timestamptz[], $10::bigint[], $11::timestamptz[], $12::timestamptz[])
+         SELECT $1::smallint, unnest($2::text[]), unnest($3::uuid[]), unnest($4::uuid[]), unnest($5::uuid[]), unnest($6::numeric[]),
+           unnest($7::bigint[]), unnest($8::timestamptz[]), unnest($9::timestamptz[]), unnest($10::bigint[]), unnest($11::timestamptz[]),
+           unnest($12::timestamptz[])
          ON CONFLICT (tenant_id, segment_id, metric_id, stripe) DO UPDATE SET "
     };
 }
