@@ -6,7 +6,7 @@ use crate::config::parse_span;
 use crate::identity::dev_issuer::{DevIssuer, JWKS_PATH};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::BoxFuture;
-use http::{HeaderValue, Method, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use scaicontrol_api::{ApiError, Cx, PlainRoute, Request, Response};
 use serde::Deserialize;
@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 /// Where the issuer is, under the server's address.
 pub const ISSUER_PATH: &str = "/dev/issuer";
+/// Where the issuer exchanges codes for tokens, under its own address.
+const TOKEN_PATH: &str = "/api/v1/platform/oauth/token";
 const BODY_BYTES_MAX: usize = 4096;
 
 /// The state of a development server.
@@ -38,6 +40,7 @@ type Answer = BoxFuture<'static, Result<Response, ApiError>>;
 pub fn routes() -> Vec<PlainRoute> {
     vec![
         PlainRoute { method: Method::GET, path: "/dev/issuer/*", name: "dev_issuer", run: issuer },
+        PlainRoute { method: Method::POST, path: "/dev/issuer/*", name: "dev_issuer_token", run: no_grant },
         PlainRoute { method: Method::GET, path: "/dev/clock", name: "dev_clock_get", run: clock_get },
         PlainRoute { method: Method::POST, path: "/dev/clock", name: "dev_clock_set", run: clock_set },
     ]
@@ -72,6 +75,21 @@ fn issuer(rqctx: Cx, request: Request) -> Answer {
             }))),
             _ => Err(nothing()),
         }
+    })
+}
+
+/// Nobody signs in at this issuer, so no code and no refresh token of it is good: its tokens are in `dev.json`.
+fn no_grant(_: Cx, request: Request) -> Answer {
+    Box::pin(async move {
+        if request.uri().path().strip_prefix(ISSUER_PATH) != Some(TOKEN_PATH) {
+            return Err(ApiError::not_found("page"));
+        }
+        let mut answer = json_answer(&json!({
+            "error": "invalid_grant",
+            "error_description": "the development issuer gives out no codes; take a token from dev.json or `scaicontrol dev token`",
+        }));
+        *answer.status_mut() = StatusCode::BAD_REQUEST;
+        Ok(answer)
     })
 }
 

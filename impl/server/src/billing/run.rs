@@ -32,8 +32,8 @@ const INVOICES_MAX: usize = 1_000;
 const LINES_MAX: usize = 10_000;
 /// Subscriptions of one tenant that one transaction carries forward at most; the rest follows in the next round.
 const SUBSCRIPTIONS_MAX: i64 = 10_000;
-/// How far a dry run looks ahead: two years hold the next period of every plan, and few enough steps for one request.
-const AHEAD_MAX: TimeDelta = TimeDelta::days(731);
+/// How far a dry run looks ahead: five years, which is few enough steps for one request.
+const AHEAD_MAX: TimeDelta = TimeDelta::days(1_827);
 
 /// Bills what is due by `until`.
 ///
