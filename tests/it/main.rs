@@ -15,6 +15,7 @@ mod idempotency;
 mod jwt;
 mod metering;
 mod operations;
+mod payments;
 mod routes;
 mod schema;
 mod subscriptions;

@@ -84,6 +84,7 @@ pub struct LineRow {
     pub metric_slug: Option<String>,
     pub billed_item_id: Option<Uuid>,
     pub explanation: Option<serde_json::Value>,
+    pub platform_cost_cents: i64,
 }
 
 /// What a list of invoices is narrowed to.

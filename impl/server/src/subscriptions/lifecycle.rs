@@ -36,7 +36,12 @@ pub async fn advance(
         let Some(at) = sub.next_event_at.filter(|at| *at <= until) else {
             return if changed { store::save(conn, op, sub).await } else { Ok(()) };
         };
+        let counted = store::counted(sub)?;
         step(conn, op, settings, sub, at).await?;
+        if store::counted(sub)? != counted {
+            // It happened then, however late it is looked at.
+            store::note_revenue(conn, op, sub, at).await?;
+        }
         sub.next_event_at = next_event(sub)?;
         changed = true;
     }

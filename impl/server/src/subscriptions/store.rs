@@ -1,12 +1,16 @@
 //! SQL of subscriptions, their periods and segments.
 use crate::db::Conn;
-use crate::db::schema::{billed_items, billing_profiles, segments, subscription_periods, subscriptions};
+use crate::db::schema::{
+    billed_items, billing_profiles, mrr_changes, segments, subscription_periods, subscriptions,
+};
 use crate::error::{Error, Result, on_conflict};
 use crate::op::OpContext;
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 use diesel_async::RunQueryDsl;
+use scaicontrol_domain::money::Cents;
+use scaicontrol_domain::mrr;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -158,10 +162,54 @@ pub async fn insert(conn: &mut Conn, row: &SubscriptionRow) -> Result<()> {
     Ok(())
 }
 
-/// Writes every column of the row back, with the time of the operation.
+/// Writes every column of the row back, with the time of the operation, and what that means for recurring revenue.
 pub async fn save(conn: &mut Conn, op: &OpContext, row: &mut SubscriptionRow) -> Result<()> {
     row.updated_at = op.now;
     diesel::update(&*row).set(&*row).execute(conn).await?;
+    note_revenue(conn, op, row, op.now).await
+}
+
+/// What the subscription counts with in recurring revenue, if it counts.
+pub fn counted(row: &SubscriptionRow) -> Result<Option<Cents>> {
+    let state = row.status.parse().map_err(Error::internal)?;
+    let interval = row.billing_period.parse().map_err(Error::internal)?;
+    Ok(mrr::counted(state, interval, Cents(row.mrr_amount_cents)))
+}
+
+/// Writes down that the subscription counts differently from `at` on, if it does. Runs under its lock.
+pub async fn note_revenue(
+    conn: &mut Conn,
+    op: &OpContext,
+    row: &SubscriptionRow,
+    at: DateTime<Utc>,
+) -> Result<()> {
+    use mrr_changes as t;
+    let last: Option<(i32, Option<i64>)> = t::table
+        .filter(t::tenant_id.eq(&row.tenant_id).and(t::subscription_id.eq(row.subscription_id)))
+        .select((t::ordinal, t::counted_cents))
+        .order(t::ordinal.desc())
+        .first(conn)
+        .await
+        .optional()?;
+    let (ordinal, before) = last.unwrap_or((0, None));
+    let after = counted(row)?;
+    let moved = mrr::movement(before.map(Cents), after).map_err(Error::internal)?;
+    let Some((kind, delta)) = moved else { return Ok(()) };
+    diesel::insert_into(t::table)
+        .values((
+            t::tenant_id.eq(&row.tenant_id),
+            t::subscription_id.eq(row.subscription_id),
+            t::ordinal.eq(ordinal.checked_add(1).ok_or_else(|| Error::internal("too many changes"))?),
+            t::partner_id.eq(&row.partner_id),
+            t::kind.eq(kind.as_str()),
+            t::currency.eq(&row.currency),
+            t::delta_cents.eq(delta.0),
+            t::counted_cents.eq(after.map(|c| c.0)),
+            t::occurred_at.eq(at),
+            t::created_at.eq(op.now),
+        ))
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
