@@ -323,6 +323,38 @@ async fn payments_are_listed_filtered_and_walked() {
 }
 
 #[tokio::test]
+async fn subscriptions_that_waited_recover_with_the_last_debt() {
+    let (app, admin, tenant) = start().await;
+    let service = given::service(&app, "vault").await;
+    let plan = given::plan(&app, &service, "pro", 4900).await;
+    let subscription = given::subscription(&app, &tenant, &plan, 1).await;
+    app.advance(TimeDelta::days(40)).await;
+    let made = crate::support::run(&app, &admin, &tenant.id).await;
+    let ids: Vec<Uuid> = each(&made["invoices"], "invoice_id").into_iter().map(uuid).collect();
+    for id in &ids {
+        finalize(&app, &admin, *id).await;
+    }
+    let db = app.db().await;
+    let late = "UPDATE invoices SET status = 'past_due'; UPDATE subscriptions SET status = 'past_due', past_due_since = '2026-04-01Z'";
+    db.batch_execute(late).await.expect("late");
+    let state = async || {
+        let path = format!("/api/v1/subscriptions/{subscription}");
+        let sub = app.call("GET", &path).token(&tenant.admin).send().await.data(200);
+        (sub["status"].clone(), sub["past_due_since"].is_null())
+    };
+    ask(&app, &admin, ids[0], "mark-paid", &paid(Some(100), "cash")).send().await.data(200);
+    ask(&app, &admin, ids[0], "mark-paid", &paid(None, "cash")).send().await.data(200);
+    assert_eq!(state().await, (json!("past_due"), false), "another one is still overdue");
+    ask(&app, &admin, ids[1], "credit-note", &json!({"reason": "goodwill"})).send().await.data(201);
+    assert_eq!(state().await, (json!("active"), true));
+    let sql =
+        "SELECT data->>'change_kind' FROM outbox_events WHERE object_id = $1 ORDER BY sequence DESC LIMIT 1";
+    let row = db.query_one(sql, &[&subscription.to_string()]).await.expect("an event");
+    assert_eq!(row.get::<_, String>(0), "status_change");
+    verified(&app).await;
+}
+
+#[tokio::test]
 async fn a_partner_moves_money_of_its_own_invoices_only() {
     let (app, admin, tenant) = start().await;
     let id = issued(&app, &admin, &tenant, "10000").await;

@@ -11,6 +11,7 @@ use crate::db::Conn;
 use crate::error::{Error, Result};
 use crate::ledger::{self, Posting};
 use crate::op::OpContext;
+use crate::subscriptions::lifecycle;
 use chrono::{DateTime, Utc};
 use scaicontrol_domain::invoice::Balance;
 use scaicontrol_domain::ledger::{
@@ -82,9 +83,11 @@ fn is_captured(payment: &PaymentRow) -> bool {
 }
 
 impl Settling {
-    /// Writes the sums of the invoice back. When nothing is left to pay, it is paid `at` that moment.
+    /// Writes the sums of the invoice back. When nothing is left to pay, it is paid `at` that moment, and subscriptions
+    /// that waited for it recover.
     pub async fn save(&mut self, conn: &mut Conn, op: &OpContext, at: DateTime<Utc>) -> Result<()> {
         let row = &mut self.row;
+        let was_due = row.due_cents;
         (row.paid_cents, row.credited_cents) = (self.now.balance.paid.0, self.now.balance.credited.0);
         row.due_cents = self.now.balance.due().map_err(Error::internal)?.0;
         if row.due_cents == 0 && matches!(row.status.as_str(), "finalized" | "sent" | "past_due") {
@@ -92,7 +95,11 @@ impl Settling {
             row.paid_at = row.paid_at.or(Some(at));
         }
         row.updated_at = op.now;
-        invoices::save(conn, row).await
+        invoices::save(conn, row).await?;
+        if 0 < was_due && row.due_cents == 0 {
+            lifecycle::recover(conn, op, &row.tenant_id, row.invoice_id).await?;
+        }
+        Ok(())
     }
 
     /// Posts a journal of this invoice. `key` names what it was made for.

@@ -3,11 +3,12 @@ use crate::db::Conn;
 use crate::db::schema::{
     billed_items, billing_profiles, mrr_changes, segments, subscription_periods, subscriptions,
 };
+use crate::db::statement::statement;
 use crate::error::{Error, Result, on_conflict};
 use crate::op::OpContext;
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::Text;
+use diesel::sql_types::{Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use scaicontrol_domain::money::Cents;
 use scaicontrol_domain::mrr;
@@ -261,6 +262,23 @@ pub async fn due(
             query.filter(t::next_event_at.gt(at).or(t::next_event_at.eq(at).and(t::subscription_id.gt(id))));
     }
     Ok(query.load(conn).await?)
+}
+
+/// Past due subscriptions with a line on the invoice, and none on another one that is overdue.
+pub async fn waiting_for(conn: &mut Conn, tenant_id: &str, invoice_id: Uuid) -> Result<Vec<Uuid>> {
+    let rows: Vec<(Uuid,)> = statement::<(SqlUuid,)>(
+        "SELECT s.subscription_id FROM subscriptions s
+         WHERE s.tenant_id = $1 AND s.status = 'past_due' AND EXISTS (SELECT 1 FROM invoice_lines l
+             WHERE l.tenant_id = s.tenant_id AND l.invoice_id = $2 AND l.subscription_id = s.subscription_id)
+           AND NOT EXISTS (SELECT 1 FROM invoices i JOIN invoice_lines l USING (tenant_id, invoice_id)
+             WHERE i.tenant_id = s.tenant_id AND i.due_cents > 0 AND (i.status = 'past_due' OR i.payment_reversed_at IS NOT NULL)
+               AND l.subscription_id = s.subscription_id) ORDER BY 1",
+    )
+    .bind::<Text, _>(tenant_id)
+    .bind::<SqlUuid, _>(invoice_id)
+    .load(conn)
+    .await?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
 /// Adds a billing period.
