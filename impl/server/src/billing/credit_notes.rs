@@ -222,7 +222,8 @@ pub async fn write(
 /// Gives a credit note its number and posts it. Nothing else happens to it afterwards.
 pub async fn issue(conn: &mut Conn, op: &OpContext, written: Written) -> Result<(InvoiceRow, Vec<LineRow>)> {
     let Written { row, lines, document, prefix, reason } = written;
-    let row = issue::issue(conn, op, Unissued { row, document: &document, prefix: &prefix }).await?;
+    let row =
+        issue::issue(conn, op, Unissued { row, lines: &lines, document: &document, prefix: &prefix }).await?;
     let after = view::detail(&row, &lines)?;
     audit::record(conn, op, audit_entry(&row, &reason), None::<&()>, Some(&after)).await?;
     Ok((row, lines))

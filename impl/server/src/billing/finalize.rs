@@ -77,7 +77,7 @@ pub async fn in_tx(
         platform_cost: total_cost(&lines)?,
     };
     let prefix = &parties.seller.invoice_number_prefix;
-    let row = issue::issue(conn, op, Unissued { row, document: &document, prefix }).await?;
+    let row = issue::issue(conn, op, Unissued { row, lines: &lines, document: &document, prefix }).await?;
     let paid = payments::view::of_invoice(conn, &row.tenant_id, invoice_id).await?;
     let after = view::with_payments(&row, &lines, paid)?;
     audit::record(conn, op, drafts::audited(&row), Some(&view::detail(&draft, &before)?), Some(&after))

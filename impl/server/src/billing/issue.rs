@@ -3,7 +3,7 @@
 //! Whoever comes here has stored the document as a draft, with its lines, and knows all of it but the number. What must
 //! hold of the whole document is checked here, before the number is taken: the row of the number's series stays locked
 //! from there to the commit, so what follows must be short and must not fail.
-use super::store::{self, InvoiceRow};
+use super::store::{self, InvoiceRow, LineRow};
 use crate::db::Conn;
 use crate::db::schema::invoice_numbers;
 use crate::error::{Error, Result};
@@ -15,13 +15,16 @@ use diesel::sql_types::{BigInt, Integer, Text};
 use diesel_async::RunQueryDsl;
 use scaicontrol_domain::invoice::{DocumentNumber, DocumentType};
 use scaicontrol_domain::ledger::{Document, finalize_journal};
-use scaicontrol_domain::money::Currency;
+use scaicontrol_domain::money::{Cents, Currency};
+use scaicontrol_types::VatDetails;
 
 /// A document that is complete but for its number.
 #[derive(Debug)]
 pub struct Unissued<'a> {
     /// Its row as it will be: sums, dates, snapshots and state.
     pub row: InvoiceRow,
+    /// Its lines, as they are stored.
+    pub lines: &'a [LineRow],
     /// What it posts.
     pub document: &'a Document,
     /// The seller's prefix of numbers.
@@ -30,7 +33,8 @@ pub struct Unissued<'a> {
 
 /// Posts the document's journal, takes its number and writes its row, which is final from here on.
 pub async fn issue(conn: &mut Conn, op: &OpContext, unissued: Unissued<'_>) -> Result<InvoiceRow> {
-    let Unissued { mut row, document, prefix } = unissued;
+    let Unissued { mut row, lines, document, prefix } = unissued;
+    check(&row, lines)?;
     let document_type: DocumentType = row.document_type.parse().map_err(Error::internal)?;
     let issue_date = row.issue_date.ok_or_else(|| Error::internal("a document without an issue date"))?;
     let currency = Currency::parse(&row.currency).map_err(Error::internal)?;
@@ -46,6 +50,25 @@ pub async fn issue(conn: &mut Conn, op: &OpContext, unissued: Unissued<'_>) -> R
     row.number = Some(take_number(conn, &row, document_type, prefix, issue_date).await?);
     store::save(conn, &row).await?;
     Ok(row)
+}
+
+/// What must hold of a whole document before it has a number: its sums are those of its lines and of its VAT.
+fn check(row: &InvoiceRow, lines: &[LineRow]) -> Result<()> {
+    let details = row.vat_details.clone().ok_or_else(|| Error::internal("a document without VAT"))?;
+    let details: VatDetails = serde_json::from_value(details).map_err(Error::internal)?;
+    let sum =
+        |amounts: &mut dyn Iterator<Item = i64>| Cents::sum(amounts.map(Cents)).map_err(Error::internal);
+    let by_line =
+        (sum(&mut lines.iter().map(|l| l.amount_cents))?, sum(&mut lines.iter().map(|l| l.tax_cents))?);
+    let by_rate = (
+        sum(&mut details.breakdown.iter().map(|b| b.taxable_cents))?,
+        sum(&mut details.breakdown.iter().map(|b| b.tax_cents))?,
+    );
+    let document = (Cents(row.subtotal_cents), Cents(row.tax_cents));
+    if by_line != document || by_rate != document {
+        return Err(Error::internal(format!("document {} does not add up", row.invoice_id)));
+    }
+    Ok(())
 }
 
 #[derive(QueryableByName)]
