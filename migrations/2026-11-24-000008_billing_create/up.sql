@@ -86,6 +86,8 @@ CREATE TABLE invoice_lines (
   metric_slug text,
   billed_item_id uuid,
   explanation jsonb,
+  -- What the partner owes the platform for it, decided when it is issued.
+  platform_cost_cents bigint NOT NULL DEFAULT 0,
   PRIMARY KEY (tenant_id, line_item_id),
   UNIQUE (tenant_id, invoice_id, order_index) DEFERRABLE INITIALLY DEFERRED,
   FOREIGN KEY (tenant_id, invoice_id) REFERENCES invoices ON DELETE CASCADE

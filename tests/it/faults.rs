@@ -23,6 +23,8 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use uuid::Uuid;
 
+mod money;
+
 const DATABASE: &str = "scaicontrol";
 
 /// Where the program is: what `cargo xtask test` built, or beside the folder of this test's own program.

@@ -11,6 +11,27 @@ use serde::Deserialize;
 pub trait AdminBillingApi {
     type Context;
 
+    /// Get the billing dashboard
+    ///
+    /// Recurring revenue, its movement over a span of days, and what is outstanding by age, for each
+    /// currency by itself: nothing is converted. Recurring revenue is that of active, past due and
+    /// cancelling subscriptions; it leaves out one-time plans. The days of the movement are days of UTC.
+    /// Outstanding is what is due on numbered documents, whatever their status, so returned payments count;
+    /// it is overdue from the day after its due date, in the seller's timezone. A partner sees its own
+    /// tenants only; another partner's id gives an empty list. 400 naming `from` when it is after `to`.
+    #[endpoint {
+        method = GET,
+        path = "/api/v1/admin/billing/overview",
+        operation_id = "admin_billing_overview_get",
+        tags = ["admin-billing"],
+        content_type = "application/json",
+    }]
+    async fn admin_billing_overview_get(
+        rqctx: RequestContext<Self::Context>,
+        auth: Auth<perm::AdminBillingOverviewGet>,
+        query: QueryParams<AdminBillingOverviewGetQuery>,
+    ) -> Result<R200<models::BillingDashboardEnvelope>, ApiError>;
+
     /// Run billing
     ///
     /// Bills everything that is due by `until` and not billed yet: base prices in advance, closed usage in
@@ -63,6 +84,41 @@ pub trait AdminBillingApi {
         rqctx: RequestContext<Self::Context>,
         auth: Auth<perm::AdminInvoiceCreate>,
         body: Json<models::AdminInvoiceCreateRequest>,
+    ) -> Result<R201<models::InvoiceDetailEnvelope>, ApiError>;
+
+    /// Create a credit note
+    ///
+    /// Takes back an issued invoice, or a part of it, by a credit note that is finalized at once with a
+    /// number of its own series. It carries the invoice's parties and its VAT, not those of today. Without
+    /// `lines` it takes back all that is not credited yet. Amounts in the request are positive and before
+    /// tax; those of the answer are negative. The tax of a part is the tax on everything credited so far,
+    /// less what was credited before, so the last cent always fits.
+    ///
+    /// The credit lowers what is due on the invoice first, and then what of it was written off: nobody paid
+    /// that. Only what had been paid already is left over, and `settle` says where that goes: to the
+    /// tenant's credit (`apply` and `customer_credit` are the same), or back through the accounts that took
+    /// it (`refund`), the newest payment first. What came in outside the providers is sent back by hand and
+    /// recorded as `succeeded`. A refund never exceeds the money that came in: what credit had paid becomes
+    /// credit again. An invoice that nothing is left to pay of becomes `paid`. On a credit line of the
+    /// invoice (one with a negative amount) `amount_cents` is positive too, and takes the credit back.
+    ///
+    /// 404 when the document does not exist for the caller; 409 when it is a draft, void, a credit note, or
+    /// credited in full already, or when a refund is asked for and no money is held for the invoice; 400
+    /// with `details` for a line that is not on the invoice, named twice (`lines.0.line_item_id`) or
+    /// credited in full, for more than what is uncredited of a line (`lines.0.amount_cents`) or of the
+    /// invoice (`lines`), and for lines that take nothing back (`lines`).
+    #[endpoint {
+        method = POST,
+        path = "/api/v1/admin/invoices/{invoice_id}/credit-note",
+        operation_id = "admin_invoice_credit_note_create",
+        tags = ["admin-billing"],
+        content_type = "application/json",
+    }]
+    async fn admin_invoice_credit_note_create(
+        rqctx: RequestContext<Self::Context>,
+        auth: Auth<perm::AdminInvoiceCreditNoteCreate>,
+        path: PathParams<AdminInvoiceCreditNoteCreatePath>,
+        body: Json<models::CreditNoteCreateRequest>,
     ) -> Result<R201<models::InvoiceDetailEnvelope>, ApiError>;
 
     /// Delete a draft
@@ -201,6 +257,63 @@ pub trait AdminBillingApi {
         query: QueryParams<AdminInvoiceListQuery>,
     ) -> Result<R200<models::InvoicePage>, ApiError>;
 
+    /// Mark an invoice paid
+    ///
+    /// Records money that came in outside the providers, or a debt that is given up (`write_off`). A part of
+    /// what is due leaves the status as it is; the last part makes the invoice `paid`, and subscriptions
+    /// that waited for it recover. What is more than due becomes credit of the tenant, and so does a
+    /// provider's payment that was pending meanwhile. The money counts as captured on the account `manual`,
+    /// and can be refunded from there. A debt that was given up lowers what is due like a payment, and
+    /// brings no money: a later credit note takes the loss back first.
+    ///
+    /// 404 when the document does not exist for the caller; 409 for a draft, a void document, a credit note,
+    /// an invoice on which nothing is due; 400 naming `paid_at` for one in the future, and `amount_cents`
+    /// for a write-off of more than what is due or an amount that is too large.
+    #[endpoint {
+        method = POST,
+        path = "/api/v1/admin/invoices/{invoice_id}/mark-paid",
+        operation_id = "admin_invoice_mark_paid",
+        tags = ["admin-billing"],
+        content_type = "application/json",
+    }]
+    async fn admin_invoice_mark_paid(
+        rqctx: RequestContext<Self::Context>,
+        auth: Auth<perm::AdminInvoiceMarkPaid>,
+        path: PathParams<AdminInvoiceMarkPaidPath>,
+        body: Json<models::InvoiceMarkPaidRequest>,
+    ) -> Result<R200<models::InvoiceDetailEnvelope>, ApiError>;
+
+    /// Refund an invoice
+    ///
+    /// Sends money back through the account that took it, the newest payment first, never more than was
+    /// captured there less what was refunded before. The books follow in the same step: credit that the
+    /// tenant still has from this invoice is used up, and for the rest a credit note is issued, spread over
+    /// the lines in proportion to what is uncredited of them. What is due stays as it is, and so does the
+    /// status. What credit from this invoice has paid elsewhere, or what was written off, cannot be
+    /// refunded.
+    ///
+    /// A payment that was entered by hand (`manual`) is sent back by hand: its refund is `succeeded` when it
+    /// is recorded. A provider may take days: the refund is `pending` until it says how it ended, and is
+    /// never sent twice.
+    ///
+    /// 404 when the document does not exist for the caller; 409 for a draft, a void document and a credit
+    /// note, when no money was captured for the invoice, and when all of it is refunded or used; 400 naming
+    /// `amount_cents` for more than what can be refunded; 503 when the provider does not answer, in which
+    /// case a repeat with the same key goes on with the same refund.
+    #[endpoint {
+        method = POST,
+        path = "/api/v1/admin/invoices/{invoice_id}/refund",
+        operation_id = "admin_invoice_refund",
+        tags = ["admin-billing"],
+        content_type = "application/json",
+    }]
+    async fn admin_invoice_refund(
+        rqctx: RequestContext<Self::Context>,
+        auth: Auth<perm::AdminInvoiceRefund>,
+        path: PathParams<AdminInvoiceRefundPath>,
+        body: Json<models::InvoiceRefundRequest>,
+    ) -> Result<R200<models::InvoiceRefundEnvelope>, ApiError>;
+
     /// Update a draft
     ///
     /// Changes a draft. A field that is left out stays, one that is null is cleared. `line_items`, when
@@ -231,13 +344,63 @@ pub trait AdminBillingApi {
         path: PathParams<AdminInvoiceUpdatePath>,
         body: Json<models::AdminInvoiceUpdateRequest>,
     ) -> Result<R200<models::InvoiceDetailEnvelope>, ApiError>;
+
+    /// Void an invoice
+    ///
+    /// Cancels a document for good. An issued invoice is cancelled by a full credit note in the same
+    /// transaction, and only while nothing of it is paid or credited; what it billed stays billed unless
+    /// `rebill` frees it: it is due again as it was, and the next run bills it once, on another document. A
+    /// draft is discarded without a number or a credit note; what it billed is free again unless `waive`
+    /// keeps it spent.
+    ///
+    /// 404 when the document does not exist for the caller; 409 when it is void or paid, a credit note, or
+    /// when anything of it is paid or credited (credit the rest instead); 400 for `rebill` on a draft and
+    /// for `waive` on an issued invoice.
+    #[endpoint {
+        method = POST,
+        path = "/api/v1/admin/invoices/{invoice_id}/void",
+        operation_id = "admin_invoice_void",
+        tags = ["admin-billing"],
+        content_type = "application/json",
+    }]
+    async fn admin_invoice_void(
+        rqctx: RequestContext<Self::Context>,
+        auth: Auth<perm::AdminInvoiceVoid>,
+        path: PathParams<AdminInvoiceVoidPath>,
+        body: Json<models::InvoiceVoidRequest>,
+    ) -> Result<R200<models::InvoiceVoidEnvelope>, ApiError>;
+
+    /// List payments
+    ///
+    /// Payments, refunds, applied credit, write-offs and failed attempts of all tenants that the caller may
+    /// see, the newest first; applied credit and write-offs are of provider `manual` and went through no
+    /// account. 400 for an unknown filter value, for `from` after `to`, for a page beyond the 10,000th item
+    /// and for a cursor of another filter; ids that the caller cannot see give an empty page.
+    #[endpoint {
+        method = GET,
+        path = "/api/v1/admin/billing/payments",
+        operation_id = "admin_payment_list",
+        tags = ["admin-billing"],
+        content_type = "application/json",
+    }]
+    async fn admin_payment_list(
+        rqctx: RequestContext<Self::Context>,
+        auth: Auth<perm::AdminPaymentList>,
+        query: QueryParams<AdminPaymentListQuery>,
+    ) -> Result<R200<models::AdminPaymentPage>, ApiError>;
 }
 
 /// Adds the operations of the group: all that depends on `S` is one boxed call for each.
 pub fn register<S: AdminBillingApi<Context = App>>(api: &mut Api) {
+    endpoint::admin_billing_overview_get(api, |rqctx, auth, query| {
+        Box::pin(S::admin_billing_overview_get(rqctx, auth, query))
+    });
     endpoint::admin_billing_run(api, |rqctx, auth, body| Box::pin(S::admin_billing_run(rqctx, auth, body)));
     endpoint::admin_invoice_create(api, |rqctx, auth, body| {
         Box::pin(S::admin_invoice_create(rqctx, auth, body))
+    });
+    endpoint::admin_invoice_credit_note_create(api, |rqctx, auth, path, body| {
+        Box::pin(S::admin_invoice_credit_note_create(rqctx, auth, path, body))
     });
     endpoint::admin_invoice_delete(api, |rqctx, auth, path, query| {
         Box::pin(S::admin_invoice_delete(rqctx, auth, path, query))
@@ -255,14 +418,55 @@ pub fn register<S: AdminBillingApi<Context = App>>(api: &mut Api) {
     endpoint::admin_invoice_list(api, |rqctx, auth, query| {
         Box::pin(S::admin_invoice_list(rqctx, auth, query))
     });
+    endpoint::admin_invoice_mark_paid(api, |rqctx, auth, path, body| {
+        Box::pin(S::admin_invoice_mark_paid(rqctx, auth, path, body))
+    });
+    endpoint::admin_invoice_refund(api, |rqctx, auth, path, body| {
+        Box::pin(S::admin_invoice_refund(rqctx, auth, path, body))
+    });
     endpoint::admin_invoice_update(api, |rqctx, auth, path, body| {
         Box::pin(S::admin_invoice_update(rqctx, auth, path, body))
+    });
+    endpoint::admin_invoice_void(api, |rqctx, auth, path, body| {
+        Box::pin(S::admin_invoice_void(rqctx, auth, path, body))
+    });
+    endpoint::admin_payment_list(api, |rqctx, auth, query| {
+        Box::pin(S::admin_payment_list(rqctx, auth, query))
     });
 }
 
 /// What runs before the handler: the caller, then the path, the query, the headers and at last the body.
 mod endpoint {
     use super::*;
+
+    pub(super) fn admin_billing_overview_get(
+        api: &mut Api,
+        call: fn(
+            Cx,
+            Auth<perm::AdminBillingOverviewGet>,
+            QueryParams<AdminBillingOverviewGetQuery>,
+        ) -> Answer<R200<models::BillingDashboardEnvelope>>,
+    ) {
+        let said = describe!(
+            GET,
+            "application/json",
+            (Auth<perm::AdminBillingOverviewGet>, QueryParams<AdminBillingOverviewGetQuery>),
+            R200<models::BillingDashboardEnvelope>
+        );
+        let said = said.summary("Get the billing dashboard");
+        api.add(
+            &operations::ADMIN_BILLING_OVERVIEW_GET,
+            said,
+            Box::new(move |rqctx, _request| {
+                Box::pin(async move {
+                    let auth = Auth::take(&rqctx).await?;
+                    let query = QueryParams::take(&rqctx)?;
+
+                    respond(call(rqctx, auth, query).await?)
+                })
+            }),
+        );
+    }
 
     pub(super) fn admin_billing_run(
         api: &mut Api,
@@ -321,6 +525,44 @@ mod endpoint {
                     auth.idempotency = idempotency(&rqctx, &bytes)?;
 
                     respond(call(rqctx, auth, body).await?)
+                })
+            }),
+        );
+    }
+
+    pub(super) fn admin_invoice_credit_note_create(
+        api: &mut Api,
+        call: fn(
+            Cx,
+            Auth<perm::AdminInvoiceCreditNoteCreate>,
+            PathParams<AdminInvoiceCreditNoteCreatePath>,
+            Json<models::CreditNoteCreateRequest>,
+        ) -> Answer<R201<models::InvoiceDetailEnvelope>>,
+    ) {
+        let said = describe!(
+            POST,
+            "application/json",
+            (
+                Auth<perm::AdminInvoiceCreditNoteCreate>,
+                PathParams<AdminInvoiceCreditNoteCreatePath>,
+                IdempotencyKey,
+                Json<models::CreditNoteCreateRequest>
+            ),
+            R201<models::InvoiceDetailEnvelope>
+        );
+        let said = said.summary("Create a credit note");
+        api.add(
+            &operations::ADMIN_INVOICE_CREDIT_NOTE_CREATE,
+            said,
+            Box::new(move |rqctx, request| {
+                Box::pin(async move {
+                    let mut auth = Auth::take(&rqctx).await?;
+                    no_query(&rqctx)?;
+                    let path = PathParams::take(&rqctx)?;
+                    let (body, bytes) = Json::take_with_bytes(&rqctx, request, Shape::Object).await?;
+                    auth.idempotency = idempotency(&rqctx, &bytes)?;
+
+                    respond(call(rqctx, auth, path, body).await?)
                 })
             }),
         );
@@ -518,6 +760,82 @@ mod endpoint {
         );
     }
 
+    pub(super) fn admin_invoice_mark_paid(
+        api: &mut Api,
+        call: fn(
+            Cx,
+            Auth<perm::AdminInvoiceMarkPaid>,
+            PathParams<AdminInvoiceMarkPaidPath>,
+            Json<models::InvoiceMarkPaidRequest>,
+        ) -> Answer<R200<models::InvoiceDetailEnvelope>>,
+    ) {
+        let said = describe!(
+            POST,
+            "application/json",
+            (
+                Auth<perm::AdminInvoiceMarkPaid>,
+                PathParams<AdminInvoiceMarkPaidPath>,
+                IdempotencyKey,
+                Json<models::InvoiceMarkPaidRequest>
+            ),
+            R200<models::InvoiceDetailEnvelope>
+        );
+        let said = said.summary("Mark an invoice paid");
+        api.add(
+            &operations::ADMIN_INVOICE_MARK_PAID,
+            said,
+            Box::new(move |rqctx, request| {
+                Box::pin(async move {
+                    let mut auth = Auth::take(&rqctx).await?;
+                    no_query(&rqctx)?;
+                    let path = PathParams::take(&rqctx)?;
+                    let (body, bytes) = Json::take_with_bytes(&rqctx, request, Shape::Object).await?;
+                    auth.idempotency = idempotency(&rqctx, &bytes)?;
+
+                    respond(call(rqctx, auth, path, body).await?)
+                })
+            }),
+        );
+    }
+
+    pub(super) fn admin_invoice_refund(
+        api: &mut Api,
+        call: fn(
+            Cx,
+            Auth<perm::AdminInvoiceRefund>,
+            PathParams<AdminInvoiceRefundPath>,
+            Json<models::InvoiceRefundRequest>,
+        ) -> Answer<R200<models::InvoiceRefundEnvelope>>,
+    ) {
+        let said = describe!(
+            POST,
+            "application/json",
+            (
+                Auth<perm::AdminInvoiceRefund>,
+                PathParams<AdminInvoiceRefundPath>,
+                IdempotencyKey,
+                Json<models::InvoiceRefundRequest>
+            ),
+            R200<models::InvoiceRefundEnvelope>
+        );
+        let said = said.summary("Refund an invoice");
+        api.add(
+            &operations::ADMIN_INVOICE_REFUND,
+            said,
+            Box::new(move |rqctx, request| {
+                Box::pin(async move {
+                    let mut auth = Auth::take(&rqctx).await?;
+                    no_query(&rqctx)?;
+                    let path = PathParams::take(&rqctx)?;
+                    let (body, bytes) = Json::take_with_bytes(&rqctx, request, Shape::Object).await?;
+                    auth.idempotency = idempotency(&rqctx, &bytes)?;
+
+                    respond(call(rqctx, auth, path, body).await?)
+                })
+            }),
+        );
+    }
+
     pub(super) fn admin_invoice_update(
         api: &mut Api,
         call: fn(
@@ -553,12 +871,86 @@ mod endpoint {
             }),
         );
     }
+
+    pub(super) fn admin_invoice_void(
+        api: &mut Api,
+        call: fn(
+            Cx,
+            Auth<perm::AdminInvoiceVoid>,
+            PathParams<AdminInvoiceVoidPath>,
+            Json<models::InvoiceVoidRequest>,
+        ) -> Answer<R200<models::InvoiceVoidEnvelope>>,
+    ) {
+        let said = describe!(
+            POST,
+            "application/json",
+            (
+                Auth<perm::AdminInvoiceVoid>,
+                PathParams<AdminInvoiceVoidPath>,
+                IdempotencyKey,
+                Json<models::InvoiceVoidRequest>
+            ),
+            R200<models::InvoiceVoidEnvelope>
+        );
+        let said = said.summary("Void an invoice");
+        api.add(
+            &operations::ADMIN_INVOICE_VOID,
+            said,
+            Box::new(move |rqctx, request| {
+                Box::pin(async move {
+                    let mut auth = Auth::take(&rqctx).await?;
+                    no_query(&rqctx)?;
+                    let path = PathParams::take(&rqctx)?;
+                    let (body, bytes) = Json::take_with_bytes(&rqctx, request, Shape::Object).await?;
+                    auth.idempotency = idempotency(&rqctx, &bytes)?;
+
+                    respond(call(rqctx, auth, path, body).await?)
+                })
+            }),
+        );
+    }
+
+    pub(super) fn admin_payment_list(
+        api: &mut Api,
+        call: fn(
+            Cx,
+            Auth<perm::AdminPaymentList>,
+            QueryParams<AdminPaymentListQuery>,
+        ) -> Answer<R200<models::AdminPaymentPage>>,
+    ) {
+        let said = describe!(
+            GET,
+            "application/json",
+            (Auth<perm::AdminPaymentList>, QueryParams<AdminPaymentListQuery>),
+            R200<models::AdminPaymentPage>
+        );
+        let said = said.summary("List payments");
+        api.add(
+            &operations::ADMIN_PAYMENT_LIST,
+            said,
+            Box::new(move |rqctx, _request| {
+                Box::pin(async move {
+                    let auth = Auth::take(&rqctx).await?;
+                    let query = QueryParams::take(&rqctx)?;
+
+                    respond(call(rqctx, auth, query).await?)
+                })
+            }),
+        );
+    }
 }
 
 /// One type for each operation that needs a caller: it ties the permission of the specification to the signature.
 pub mod perm {
     use crate::operations;
     use crate::support::{Operation, Permission};
+
+    /// partner, admin:billing
+    #[derive(Debug)]
+    pub enum AdminBillingOverviewGet {}
+    impl Permission for AdminBillingOverviewGet {
+        const OPERATION: &'static Operation = &operations::ADMIN_BILLING_OVERVIEW_GET;
+    }
 
     /// partner, admin:billing
     #[derive(Debug)]
@@ -572,6 +964,13 @@ pub mod perm {
     pub enum AdminInvoiceCreate {}
     impl Permission for AdminInvoiceCreate {
         const OPERATION: &'static Operation = &operations::ADMIN_INVOICE_CREATE;
+    }
+
+    /// partner, admin:billing
+    #[derive(Debug)]
+    pub enum AdminInvoiceCreditNoteCreate {}
+    impl Permission for AdminInvoiceCreditNoteCreate {
+        const OPERATION: &'static Operation = &operations::ADMIN_INVOICE_CREDIT_NOTE_CREATE;
     }
 
     /// partner, admin:billing
@@ -618,9 +1017,83 @@ pub mod perm {
 
     /// partner, admin:billing
     #[derive(Debug)]
+    pub enum AdminInvoiceMarkPaid {}
+    impl Permission for AdminInvoiceMarkPaid {
+        const OPERATION: &'static Operation = &operations::ADMIN_INVOICE_MARK_PAID;
+    }
+
+    /// partner, admin:billing
+    #[derive(Debug)]
+    pub enum AdminInvoiceRefund {}
+    impl Permission for AdminInvoiceRefund {
+        const OPERATION: &'static Operation = &operations::ADMIN_INVOICE_REFUND;
+    }
+
+    /// partner, admin:billing
+    #[derive(Debug)]
     pub enum AdminInvoiceUpdate {}
     impl Permission for AdminInvoiceUpdate {
         const OPERATION: &'static Operation = &operations::ADMIN_INVOICE_UPDATE;
+    }
+
+    /// partner, admin:billing
+    #[derive(Debug)]
+    pub enum AdminInvoiceVoid {}
+    impl Permission for AdminInvoiceVoid {
+        const OPERATION: &'static Operation = &operations::ADMIN_INVOICE_VOID;
+    }
+
+    /// partner, admin:billing
+    #[derive(Debug)]
+    pub enum AdminPaymentList {}
+    impl Permission for AdminPaymentList {
+        const OPERATION: &'static Operation = &operations::ADMIN_PAYMENT_LIST;
+    }
+}
+
+/// The query parameters of `admin_billing_overview_get`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct AdminBillingOverviewGetQuery {
+    /// Only what belongs to this partner. A partner sees only its own anyway.
+    #[serde(default)]
+    #[schemars(with = "String")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r#"^[A-Za-z0-9_.:-]{1,64}$"#))]
+    pub partner_id: Option<String>,
+    /// First day of the movement. Left out, the first of the current month.
+    #[serde(default)]
+    #[schemars(with = "chrono::NaiveDate")]
+    pub from: Option<chrono::NaiveDate>,
+    /// Last day of the movement (this day included). Left out, today.
+    #[serde(default)]
+    #[schemars(with = "chrono::NaiveDate")]
+    pub to: Option<chrono::NaiveDate>,
+}
+
+impl Parameters for AdminBillingOverviewGetQuery {
+    const NAMES: &'static [&'static str] = &["partner_id", "from", "to"];
+
+    fn read(reader: &mut Reader) -> Option<Self> {
+        let partner_id =
+            reader.text("partner_id", Some(1), Some(64), Some(&scaicontrol_types::patterns::TENANT_ID));
+        let from = reader.date("from");
+        let to = reader.date("to");
+        Some(Self { partner_id, from, to })
+    }
+}
+
+/// The variables in the path of `admin_invoice_credit_note_create`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct AdminInvoiceCreditNoteCreatePath {
+    /// Id of the invoice or credit note.
+    pub invoice_id: uuid::Uuid,
+}
+
+impl Parameters for AdminInvoiceCreditNoteCreatePath {
+    const NAMES: &'static [&'static str] = &["invoice_id"];
+
+    fn read(reader: &mut Reader) -> Option<Self> {
+        let invoice_id = reader.required("invoice_id", |reader| reader.id("invoice_id"));
+        Some(Self { invoice_id: invoice_id? })
     }
 }
 
@@ -803,6 +1276,38 @@ impl Parameters for AdminInvoiceListQuery {
     }
 }
 
+/// The variables in the path of `admin_invoice_mark_paid`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct AdminInvoiceMarkPaidPath {
+    /// Id of the invoice or credit note.
+    pub invoice_id: uuid::Uuid,
+}
+
+impl Parameters for AdminInvoiceMarkPaidPath {
+    const NAMES: &'static [&'static str] = &["invoice_id"];
+
+    fn read(reader: &mut Reader) -> Option<Self> {
+        let invoice_id = reader.required("invoice_id", |reader| reader.id("invoice_id"));
+        Some(Self { invoice_id: invoice_id? })
+    }
+}
+
+/// The variables in the path of `admin_invoice_refund`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct AdminInvoiceRefundPath {
+    /// Id of the invoice or credit note.
+    pub invoice_id: uuid::Uuid,
+}
+
+impl Parameters for AdminInvoiceRefundPath {
+    const NAMES: &'static [&'static str] = &["invoice_id"];
+
+    fn read(reader: &mut Reader) -> Option<Self> {
+        let invoice_id = reader.required("invoice_id", |reader| reader.id("invoice_id"));
+        Some(Self { invoice_id: invoice_id? })
+    }
+}
+
 /// The variables in the path of `admin_invoice_update`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 pub struct AdminInvoiceUpdatePath {
@@ -816,5 +1321,120 @@ impl Parameters for AdminInvoiceUpdatePath {
     fn read(reader: &mut Reader) -> Option<Self> {
         let invoice_id = reader.required("invoice_id", |reader| reader.id("invoice_id"));
         Some(Self { invoice_id: invoice_id? })
+    }
+}
+
+/// The variables in the path of `admin_invoice_void`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct AdminInvoiceVoidPath {
+    /// Id of the invoice or credit note.
+    pub invoice_id: uuid::Uuid,
+}
+
+impl Parameters for AdminInvoiceVoidPath {
+    const NAMES: &'static [&'static str] = &["invoice_id"];
+
+    fn read(reader: &mut Reader) -> Option<Self> {
+        let invoice_id = reader.required("invoice_id", |reader| reader.id("invoice_id"));
+        Some(Self { invoice_id: invoice_id? })
+    }
+}
+
+/// The query parameters of `admin_payment_list`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct AdminPaymentListQuery {
+    /// Page to show, counted from 1. Ignored when `cursor` is given. `page` × `page_size` may be at most
+    /// 10,000; beyond that use `cursor`.
+    #[serde(default = "default_i32::<1>")]
+    #[schemars(range(min = 1, max = 10000))]
+    pub page: i32,
+    /// Items on a page.
+    #[serde(default = "default_i32::<50>")]
+    #[schemars(range(min = 1, max = 200))]
+    pub page_size: i32,
+    /// Opaque position from `pagination.next_cursor` of the page before. It belongs to the same filter and
+    /// sort; with another filter it is refused (400).
+    #[serde(default)]
+    #[schemars(with = "String")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub cursor: Option<String>,
+    /// Only those that stand so.
+    #[serde(default)]
+    #[schemars(with = "models::PaymentStatus")]
+    pub status: Option<models::PaymentStatus>,
+    /// Only payments, or only refunds.
+    #[serde(default)]
+    #[schemars(with = "models::PaymentKind")]
+    pub kind: Option<models::PaymentKind>,
+    /// Only those of this provider.
+    #[serde(default)]
+    #[schemars(with = "models::PaymentProvider")]
+    pub provider: Option<models::PaymentProvider>,
+    /// Only what belongs to this tenant.
+    #[serde(default)]
+    #[schemars(with = "String")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r#"^[A-Za-z0-9_.:-]{1,64}$"#))]
+    pub tenant_id: Option<String>,
+    /// Only what belongs to this partner. A partner sees only its own anyway.
+    #[serde(default)]
+    #[schemars(with = "String")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r#"^[A-Za-z0-9_.:-]{1,64}$"#))]
+    pub partner_id: Option<String>,
+    /// Only those of this invoice.
+    #[serde(default)]
+    #[schemars(with = "uuid::Uuid")]
+    pub invoice_id: Option<uuid::Uuid>,
+    /// Only those recorded on this day (UTC) or later.
+    #[serde(default)]
+    #[schemars(with = "chrono::NaiveDate")]
+    pub from: Option<chrono::NaiveDate>,
+    /// Only those recorded on this day (UTC) or earlier.
+    #[serde(default)]
+    #[schemars(with = "chrono::NaiveDate")]
+    pub to: Option<chrono::NaiveDate>,
+}
+
+impl Parameters for AdminPaymentListQuery {
+    const NAMES: &'static [&'static str] = &[
+        "page",
+        "page_size",
+        "cursor",
+        "status",
+        "kind",
+        "provider",
+        "tenant_id",
+        "partner_id",
+        "invoice_id",
+        "from",
+        "to",
+    ];
+
+    fn read(reader: &mut Reader) -> Option<Self> {
+        let page = reader.integer("page", Some(1), Some(10000)).unwrap_or(1);
+        let page_size = reader.integer("page_size", Some(1), Some(200)).unwrap_or(50);
+        let cursor = reader.text("cursor", Some(1), Some(1024), None);
+        let status = reader.parsed("status");
+        let kind = reader.parsed("kind");
+        let provider = reader.parsed("provider");
+        let tenant_id =
+            reader.text("tenant_id", Some(1), Some(64), Some(&scaicontrol_types::patterns::TENANT_ID));
+        let partner_id =
+            reader.text("partner_id", Some(1), Some(64), Some(&scaicontrol_types::patterns::TENANT_ID));
+        let invoice_id = reader.id("invoice_id");
+        let from = reader.date("from");
+        let to = reader.date("to");
+        Some(Self {
+            page,
+            page_size,
+            cursor,
+            status,
+            kind,
+            provider,
+            tenant_id,
+            partner_id,
+            invoice_id,
+            from,
+            to,
+        })
     }
 }

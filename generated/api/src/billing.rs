@@ -11,6 +11,25 @@ use serde::Deserialize;
 pub trait BillingApi {
     type Context;
 
+    /// Get the billing overview
+    ///
+    /// Where the tenant stands, per currency: what is due, what of it is overdue, its credit, its monthly
+    /// recurring charges and the next invoice; with the default payment method and the latest documents.
+    /// Balances count what is still due on numbered documents, so a paid invoice whose payment was returned
+    /// counts again, and a draft never does. An amount is overdue from the day after its due date, in the
+    /// seller's timezone. 403 without `billing:read`.
+    #[endpoint {
+        method = GET,
+        path = "/api/v1/billing/overview",
+        operation_id = "billing_overview_get",
+        tags = ["billing"],
+        content_type = "application/json",
+    }]
+    async fn billing_overview_get(
+        rqctx: RequestContext<Self::Context>,
+        auth: Auth<perm::BillingOverviewGet>,
+    ) -> Result<R200<models::BillingOverviewEnvelope>, ApiError>;
+
     /// Get the billing profile
     ///
     /// The tenant's billing profile: who invoices are made out to, where they are sent and in which form.
@@ -93,21 +112,66 @@ pub trait BillingApi {
         auth: Auth<perm::InvoiceList>,
         query: QueryParams<InvoiceListQuery>,
     ) -> Result<R200<models::InvoicePage>, ApiError>;
+
+    /// Get the upcoming invoice
+    ///
+    /// The next invoice as it would be if the current periods ended with the usage known now, one for each
+    /// currency, computed by the same code that bills: lines, VAT as it would be decided and credit that it
+    /// would use up. Usage still to come is not guessed. The list is empty when nothing will be billed by
+    /// the end of the current periods. Nothing is stored by asking. 403 without `billing:read`.
+    #[endpoint {
+        method = GET,
+        path = "/api/v1/billing/upcoming",
+        operation_id = "upcoming_invoice_get",
+        tags = ["billing"],
+        content_type = "application/json",
+    }]
+    async fn upcoming_invoice_get(
+        rqctx: RequestContext<Self::Context>,
+        auth: Auth<perm::UpcomingInvoiceGet>,
+    ) -> Result<R200<models::UpcomingInvoiceList>, ApiError>;
 }
 
 /// Adds the operations of the group: all that depends on `S` is one boxed call for each.
 pub fn register<S: BillingApi<Context = App>>(api: &mut Api) {
+    endpoint::billing_overview_get(api, |rqctx, auth| Box::pin(S::billing_overview_get(rqctx, auth)));
     endpoint::billing_profile_get(api, |rqctx, auth| Box::pin(S::billing_profile_get(rqctx, auth)));
     endpoint::billing_profile_upsert(api, |rqctx, auth, body| {
         Box::pin(S::billing_profile_upsert(rqctx, auth, body))
     });
     endpoint::invoice_get(api, |rqctx, auth, path| Box::pin(S::invoice_get(rqctx, auth, path)));
     endpoint::invoice_list(api, |rqctx, auth, query| Box::pin(S::invoice_list(rqctx, auth, query)));
+    endpoint::upcoming_invoice_get(api, |rqctx, auth| Box::pin(S::upcoming_invoice_get(rqctx, auth)));
 }
 
 /// What runs before the handler: the caller, then the path, the query, the headers and at last the body.
 mod endpoint {
     use super::*;
+
+    pub(super) fn billing_overview_get(
+        api: &mut Api,
+        call: fn(Cx, Auth<perm::BillingOverviewGet>) -> Answer<R200<models::BillingOverviewEnvelope>>,
+    ) {
+        let said = describe!(
+            GET,
+            "application/json",
+            (Auth<perm::BillingOverviewGet>),
+            R200<models::BillingOverviewEnvelope>
+        );
+        let said = said.summary("Get the billing overview");
+        api.add(
+            &operations::BILLING_OVERVIEW_GET,
+            said,
+            Box::new(move |rqctx, _request| {
+                Box::pin(async move {
+                    let auth = Auth::take(&rqctx).await?;
+                    no_query(&rqctx)?;
+
+                    respond(call(rqctx, auth).await?)
+                })
+            }),
+        );
+    }
 
     pub(super) fn billing_profile_get(
         api: &mut Api,
@@ -222,12 +286,44 @@ mod endpoint {
             }),
         );
     }
+
+    pub(super) fn upcoming_invoice_get(
+        api: &mut Api,
+        call: fn(Cx, Auth<perm::UpcomingInvoiceGet>) -> Answer<R200<models::UpcomingInvoiceList>>,
+    ) {
+        let said = describe!(
+            GET,
+            "application/json",
+            (Auth<perm::UpcomingInvoiceGet>),
+            R200<models::UpcomingInvoiceList>
+        );
+        let said = said.summary("Get the upcoming invoice");
+        api.add(
+            &operations::UPCOMING_INVOICE_GET,
+            said,
+            Box::new(move |rqctx, _request| {
+                Box::pin(async move {
+                    let auth = Auth::take(&rqctx).await?;
+                    no_query(&rqctx)?;
+
+                    respond(call(rqctx, auth).await?)
+                })
+            }),
+        );
+    }
 }
 
 /// One type for each operation that needs a caller: it ties the permission of the specification to the signature.
 pub mod perm {
     use crate::operations;
     use crate::support::{Operation, Permission};
+
+    /// tenant, billing:read
+    #[derive(Debug)]
+    pub enum BillingOverviewGet {}
+    impl Permission for BillingOverviewGet {
+        const OPERATION: &'static Operation = &operations::BILLING_OVERVIEW_GET;
+    }
 
     /// tenant, billing:read
     #[derive(Debug)]
@@ -255,6 +351,13 @@ pub mod perm {
     pub enum InvoiceList {}
     impl Permission for InvoiceList {
         const OPERATION: &'static Operation = &operations::INVOICE_LIST;
+    }
+
+    /// tenant, billing:read
+    #[derive(Debug)]
+    pub enum UpcomingInvoiceGet {}
+    impl Permission for UpcomingInvoiceGet {
+        const OPERATION: &'static Operation = &operations::UPCOMING_INVOICE_GET;
     }
 }
 

@@ -2,6 +2,20 @@
 //! Every operation that is built: what the front, the authenticator and the tests must know of it.
 use crate::support::{Level, Operation};
 
+pub static ADMIN_BILLING_OVERVIEW_GET: Operation = Operation {
+    id: "admin_billing_overview_get",
+    group: "admin-billing",
+    method: "GET",
+    path: "/api/v1/admin/billing/overview",
+    level: Level::Partner,
+    permission: "admin:billing",
+    idempotent: false,
+    audit: false,
+    max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+    public_when: None,
+    path_params: &[],
+    success: 200,
+};
 pub static ADMIN_BILLING_RUN: Operation = Operation {
     id: "admin_billing_run",
     group: "admin-billing",
@@ -28,6 +42,20 @@ pub static ADMIN_INVOICE_CREATE: Operation = Operation {
     max_body_bytes: 4194304,
     public_when: None,
     path_params: &[],
+    success: 201,
+};
+pub static ADMIN_INVOICE_CREDIT_NOTE_CREATE: Operation = Operation {
+    id: "admin_invoice_credit_note_create",
+    group: "admin-billing",
+    method: "POST",
+    path: "/api/v1/admin/invoices/{invoice_id}/credit-note",
+    level: Level::Partner,
+    permission: "admin:billing",
+    idempotent: true,
+    audit: true,
+    max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+    public_when: None,
+    path_params: &["invoice_id"],
     success: 201,
 };
 pub static ADMIN_INVOICE_DELETE: Operation = Operation {
@@ -114,6 +142,34 @@ pub static ADMIN_INVOICE_LIST: Operation = Operation {
     path_params: &[],
     success: 200,
 };
+pub static ADMIN_INVOICE_MARK_PAID: Operation = Operation {
+    id: "admin_invoice_mark_paid",
+    group: "admin-billing",
+    method: "POST",
+    path: "/api/v1/admin/invoices/{invoice_id}/mark-paid",
+    level: Level::Partner,
+    permission: "admin:billing",
+    idempotent: true,
+    audit: true,
+    max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+    public_when: None,
+    path_params: &["invoice_id"],
+    success: 200,
+};
+pub static ADMIN_INVOICE_REFUND: Operation = Operation {
+    id: "admin_invoice_refund",
+    group: "admin-billing",
+    method: "POST",
+    path: "/api/v1/admin/invoices/{invoice_id}/refund",
+    level: Level::Partner,
+    permission: "admin:billing",
+    idempotent: true,
+    audit: true,
+    max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+    public_when: None,
+    path_params: &["invoice_id"],
+    success: 200,
+};
 pub static ADMIN_INVOICE_UPDATE: Operation = Operation {
     id: "admin_invoice_update",
     group: "admin-billing",
@@ -124,6 +180,20 @@ pub static ADMIN_INVOICE_UPDATE: Operation = Operation {
     idempotent: false,
     audit: true,
     max_body_bytes: 4194304,
+    public_when: None,
+    path_params: &["invoice_id"],
+    success: 200,
+};
+pub static ADMIN_INVOICE_VOID: Operation = Operation {
+    id: "admin_invoice_void",
+    group: "admin-billing",
+    method: "POST",
+    path: "/api/v1/admin/invoices/{invoice_id}/void",
+    level: Level::Partner,
+    permission: "admin:billing",
+    idempotent: true,
+    audit: true,
+    max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
     path_params: &["invoice_id"],
     success: 200,
@@ -196,6 +266,20 @@ pub static ADMIN_PARTNER_UPDATE: Operation = Operation {
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
     path_params: &["partner_id"],
+    success: 200,
+};
+pub static ADMIN_PAYMENT_LIST: Operation = Operation {
+    id: "admin_payment_list",
+    group: "admin-billing",
+    method: "GET",
+    path: "/api/v1/admin/billing/payments",
+    level: Level::Partner,
+    permission: "admin:billing",
+    idempotent: false,
+    audit: false,
+    max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+    public_when: None,
+    path_params: &[],
     success: 200,
 };
 pub static ADMIN_PLAN_CREATE: Operation = Operation {
@@ -348,6 +432,20 @@ pub static AUTH_TOKEN_PROXY: Operation = Operation {
     idempotent: false,
     audit: false,
     max_body_bytes: 65536,
+    public_when: None,
+    path_params: &[],
+    success: 200,
+};
+pub static BILLING_OVERVIEW_GET: Operation = Operation {
+    id: "billing_overview_get",
+    group: "billing",
+    method: "GET",
+    path: "/api/v1/billing/overview",
+    level: Level::Tenant,
+    permission: "billing:read",
+    idempotent: false,
+    audit: false,
+    max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
     path_params: &[],
     success: 200,
@@ -548,6 +646,20 @@ pub static SUBSCRIPTION_LIST: Operation = Operation {
     path_params: &[],
     success: 200,
 };
+pub static UPCOMING_INVOICE_GET: Operation = Operation {
+    id: "upcoming_invoice_get",
+    group: "billing",
+    method: "GET",
+    path: "/api/v1/billing/upcoming",
+    level: Level::Tenant,
+    permission: "billing:read",
+    idempotent: false,
+    audit: false,
+    max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+    public_when: None,
+    path_params: &[],
+    success: 200,
+};
 pub static USAGE_BY_SERVICE_GET: Operation = Operation {
     id: "usage_by_service_get",
     group: "metering",
@@ -621,20 +733,26 @@ pub static USAGE_SUMMARY_GET: Operation = Operation {
 
 /// Sorted by id.
 pub static OPERATIONS: &[&Operation] = &[
+    &ADMIN_BILLING_OVERVIEW_GET,
     &ADMIN_BILLING_RUN,
     &ADMIN_INVOICE_CREATE,
+    &ADMIN_INVOICE_CREDIT_NOTE_CREATE,
     &ADMIN_INVOICE_DELETE,
     &ADMIN_INVOICE_FINALIZE,
     &ADMIN_INVOICE_GET,
     &ADMIN_INVOICE_LINES_ORDER,
     &ADMIN_INVOICE_LINES_SORT,
     &ADMIN_INVOICE_LIST,
+    &ADMIN_INVOICE_MARK_PAID,
+    &ADMIN_INVOICE_REFUND,
     &ADMIN_INVOICE_UPDATE,
+    &ADMIN_INVOICE_VOID,
     &ADMIN_PARTNER_CREATE,
     &ADMIN_PARTNER_GET,
     &ADMIN_PARTNER_LIST,
     &ADMIN_PARTNER_TENANT_LIST,
     &ADMIN_PARTNER_UPDATE,
+    &ADMIN_PAYMENT_LIST,
     &ADMIN_PLAN_CREATE,
     &ADMIN_PLAN_PRICING_TIERS_REPLACE,
     &ADMIN_PLAN_UPDATE,
@@ -646,6 +764,7 @@ pub static OPERATIONS: &[&Operation] = &[
     &AUTH_CONFIG_GET,
     &AUTH_ME_GET,
     &AUTH_TOKEN_PROXY,
+    &BILLING_OVERVIEW_GET,
     &BILLING_PROFILE_GET,
     &BILLING_PROFILE_UPSERT,
     &CATALOG_PLAN_GET,
@@ -660,6 +779,7 @@ pub static OPERATIONS: &[&Operation] = &[
     &SUBSCRIPTION_CREATE,
     &SUBSCRIPTION_GET,
     &SUBSCRIPTION_LIST,
+    &UPCOMING_INVOICE_GET,
     &USAGE_BY_SERVICE_GET,
     &USAGE_EVENTS_POST,
     &USAGE_HISTORY_GET,

@@ -85,6 +85,64 @@ impl ClientInfo<()> for Client {
 }
 impl ClientHooks<()> for &Client {}
 impl Client {
+    /**Get the billing dashboard
+
+    Recurring revenue, its movement over a span of days, and what is outstanding by age, for each currency by itself: nothing is converted. Recurring revenue is that of active, past due and cancelling subscriptions; it leaves out one-time plans. The days of the movement are days of UTC. Outstanding is what is due on numbered documents, whatever their status, so returned payments count; it is overdue from the day after its due date, in the seller's timezone. A partner sees its own tenants only; another partner's id gives an empty list. 400 naming `from` when it is after `to`.
+
+    Sends a `GET` request to `/api/v1/admin/billing/overview`
+
+    Arguments:
+    - `from`: First day of the movement. Left out, the first of the current month.
+    - `partner_id`: Only what belongs to this partner. A partner sees only its own anyway.
+    - `to`: Last day of the movement (this day included). Left out, today.
+    ```ignore
+    let response = client.admin_billing_overview_get()
+        .from(from)
+        .partner_id(partner_id)
+        .to(to)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_billing_overview_get(&self) -> builder::AdminBillingOverviewGet<'_> {
+        builder::AdminBillingOverviewGet::new(self)
+    }
+    /**List payments
+
+    Payments, refunds, applied credit, write-offs and failed attempts of all tenants that the caller may see, the newest first; applied credit and write-offs are of provider `manual` and went through no account. 400 for an unknown filter value, for `from` after `to`, for a page beyond the 10,000th item and for a cursor of another filter; ids that the caller cannot see give an empty page.
+
+    Sends a `GET` request to `/api/v1/admin/billing/payments`
+
+    Arguments:
+    - `cursor`: Opaque position from `pagination.next_cursor` of the page before. It belongs to the same filter and sort; with another filter it is refused (400).
+    - `from`: Only those recorded on this day (UTC) or later.
+    - `invoice_id`: Only those of this invoice.
+    - `kind`: Only payments, or only refunds.
+    - `page`: Page to show, counted from 1. Ignored when `cursor` is given. `page` × `page_size` may be at most 10,000; beyond that use `cursor`.
+    - `page_size`: Items on a page.
+    - `partner_id`: Only what belongs to this partner. A partner sees only its own anyway.
+    - `provider`: Only those of this provider.
+    - `status`: Only those that stand so.
+    - `tenant_id`: Only what belongs to this tenant.
+    - `to`: Only those recorded on this day (UTC) or earlier.
+    ```ignore
+    let response = client.admin_payment_list()
+        .cursor(cursor)
+        .from(from)
+        .invoice_id(invoice_id)
+        .kind(kind)
+        .page(page)
+        .page_size(page_size)
+        .partner_id(partner_id)
+        .provider(provider)
+        .status(status)
+        .tenant_id(tenant_id)
+        .to(to)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_payment_list(&self) -> builder::AdminPaymentList<'_> {
+        builder::AdminPaymentList::new(self)
+    }
     /**Run billing
 
     Bills everything that is due by `until` and not billed yet: base prices in advance, closed usage in arrears. What one tenant owes one partner in one currency, due on the same local day, becomes one draft invoice, made an hour (a setting) after its boundary so that late usage gets onto it; the first period of a subscription is invoiced at once and by itself. The drafts are then finalized one by one.
@@ -318,6 +376,31 @@ impl Client {
     pub fn admin_invoice_update(&self) -> builder::AdminInvoiceUpdate<'_> {
         builder::AdminInvoiceUpdate::new(self)
     }
+    /**Create a credit note
+
+    Takes back an issued invoice, or a part of it, by a credit note that is finalized at once with a number of its own series. It carries the invoice's parties and its VAT, not those of today. Without `lines` it takes back all that is not credited yet. Amounts in the request are positive and before tax; those of the answer are negative. The tax of a part is the tax on everything credited so far, less what was credited before, so the last cent always fits.
+
+    The credit lowers what is due on the invoice first, and then what of it was written off: nobody paid that. Only what had been paid already is left over, and `settle` says where that goes: to the tenant's credit (`apply` and `customer_credit` are the same), or back through the accounts that took it (`refund`), the newest payment first. What came in outside the providers is sent back by hand and recorded as `succeeded`. A refund never exceeds the money that came in: what credit had paid becomes credit again. An invoice that nothing is left to pay of becomes `paid`. On a credit line of the invoice (one with a negative amount) `amount_cents` is positive too, and takes the credit back.
+
+    404 when the document does not exist for the caller; 409 when it is a draft, void, a credit note, or credited in full already, or when a refund is asked for and no money is held for the invoice; 400 with `details` for a line that is not on the invoice, named twice (`lines.0.line_item_id`) or credited in full, for more than what is uncredited of a line (`lines.0.amount_cents`) or of the invoice (`lines`), and for lines that take nothing back (`lines`).
+
+    Sends a `POST` request to `/api/v1/admin/invoices/{invoice_id}/credit-note`
+
+    Arguments:
+    - `invoice_id`: Id of the invoice or credit note.
+    - `idempotency_key`: Makes a retry safe: within 24 hours a repeat with the same key and body answers the stored result (secrets come back as null), a repeat with another body, or while the first still runs, is 409.
+    - `body`
+    ```ignore
+    let response = client.admin_invoice_credit_note_create()
+        .invoice_id(invoice_id)
+        .idempotency_key(idempotency_key)
+        .body(body)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_invoice_credit_note_create(&self) -> builder::AdminInvoiceCreditNoteCreate<'_> {
+        builder::AdminInvoiceCreditNoteCreate::new(self)
+    }
     /**Finalize an invoice
 
     Issues a draft. In one transaction: the tenant's billing profile and the seller's data are checked, VAT is decided, totals are computed, buyer and seller are frozen, the electronic invoice is built and must pass the rules of its standard, then the next number is taken and the ledger is posted. If anything fails the document is still a draft and no number is used up, so the numbers of a seller have no gaps however many invoices are finalized at once.
@@ -380,6 +463,77 @@ impl Client {
     ```*/
     pub fn admin_invoice_lines_sort(&self) -> builder::AdminInvoiceLinesSort<'_> {
         builder::AdminInvoiceLinesSort::new(self)
+    }
+    /**Mark an invoice paid
+
+    Records money that came in outside the providers, or a debt that is given up (`write_off`). A part of what is due leaves the status as it is; the last part makes the invoice `paid`, and subscriptions that waited for it recover. What is more than due becomes credit of the tenant, and so does a provider's payment that was pending meanwhile. The money counts as captured on the account `manual`, and can be refunded from there. A debt that was given up lowers what is due like a payment, and brings no money: a later credit note takes the loss back first.
+
+    404 when the document does not exist for the caller; 409 for a draft, a void document, a credit note, an invoice on which nothing is due; 400 naming `paid_at` for one in the future, and `amount_cents` for a write-off of more than what is due or an amount that is too large.
+
+    Sends a `POST` request to `/api/v1/admin/invoices/{invoice_id}/mark-paid`
+
+    Arguments:
+    - `invoice_id`: Id of the invoice or credit note.
+    - `idempotency_key`: Makes a retry safe: within 24 hours a repeat with the same key and body answers the stored result (secrets come back as null), a repeat with another body, or while the first still runs, is 409.
+    - `body`
+    ```ignore
+    let response = client.admin_invoice_mark_paid()
+        .invoice_id(invoice_id)
+        .idempotency_key(idempotency_key)
+        .body(body)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_invoice_mark_paid(&self) -> builder::AdminInvoiceMarkPaid<'_> {
+        builder::AdminInvoiceMarkPaid::new(self)
+    }
+    /**Refund an invoice
+
+    Sends money back through the account that took it, the newest payment first, never more than was captured there less what was refunded before. The books follow in the same step: credit that the tenant still has from this invoice is used up, and for the rest a credit note is issued, spread over the lines in proportion to what is uncredited of them. What is due stays as it is, and so does the status. What credit from this invoice has paid elsewhere, or what was written off, cannot be refunded.
+
+    A payment that was entered by hand (`manual`) is sent back by hand: its refund is `succeeded` when it is recorded. A provider may take days: the refund is `pending` until it says how it ended, and is never sent twice.
+
+    404 when the document does not exist for the caller; 409 for a draft, a void document and a credit note, when no money was captured for the invoice, and when all of it is refunded or used; 400 naming `amount_cents` for more than what can be refunded; 503 when the provider does not answer, in which case a repeat with the same key goes on with the same refund.
+
+    Sends a `POST` request to `/api/v1/admin/invoices/{invoice_id}/refund`
+
+    Arguments:
+    - `invoice_id`: Id of the invoice or credit note.
+    - `idempotency_key`: Makes a retry safe: within 24 hours a repeat with the same key and body answers the stored result (secrets come back as null), a repeat with another body, or while the first still runs, is 409.
+    - `body`
+    ```ignore
+    let response = client.admin_invoice_refund()
+        .invoice_id(invoice_id)
+        .idempotency_key(idempotency_key)
+        .body(body)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_invoice_refund(&self) -> builder::AdminInvoiceRefund<'_> {
+        builder::AdminInvoiceRefund::new(self)
+    }
+    /**Void an invoice
+
+    Cancels a document for good. An issued invoice is cancelled by a full credit note in the same transaction, and only while nothing of it is paid or credited; what it billed stays billed unless `rebill` frees it: it is due again as it was, and the next run bills it once, on another document. A draft is discarded without a number or a credit note; what it billed is free again unless `waive` keeps it spent.
+
+    404 when the document does not exist for the caller; 409 when it is void or paid, a credit note, or when anything of it is paid or credited (credit the rest instead); 400 for `rebill` on a draft and for `waive` on an issued invoice.
+
+    Sends a `POST` request to `/api/v1/admin/invoices/{invoice_id}/void`
+
+    Arguments:
+    - `invoice_id`: Id of the invoice or credit note.
+    - `idempotency_key`: Makes a retry safe: within 24 hours a repeat with the same key and body answers the stored result (secrets come back as null), a repeat with another body, or while the first still runs, is 409.
+    - `body`
+    ```ignore
+    let response = client.admin_invoice_void()
+        .invoice_id(invoice_id)
+        .idempotency_key(idempotency_key)
+        .body(body)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_invoice_void(&self) -> builder::AdminInvoiceVoid<'_> {
+        builder::AdminInvoiceVoid::new(self)
     }
     /**List partners
 
@@ -658,6 +812,34 @@ impl Client {
     ```*/
     pub fn invoice_get(&self) -> builder::InvoiceGet<'_> {
         builder::InvoiceGet::new(self)
+    }
+    /**Get the billing overview
+
+    Where the tenant stands, per currency: what is due, what of it is overdue, its credit, its monthly recurring charges and the next invoice; with the default payment method and the latest documents. Balances count what is still due on numbered documents, so a paid invoice whose payment was returned counts again, and a draft never does. An amount is overdue from the day after its due date, in the seller's timezone. 403 without `billing:read`.
+
+    Sends a `GET` request to `/api/v1/billing/overview`
+
+    ```ignore
+    let response = client.billing_overview_get()
+        .send()
+        .await;
+    ```*/
+    pub fn billing_overview_get(&self) -> builder::BillingOverviewGet<'_> {
+        builder::BillingOverviewGet::new(self)
+    }
+    /**Get the upcoming invoice
+
+    The next invoice as it would be if the current periods ended with the usage known now, one for each currency, computed by the same code that bills: lines, VAT as it would be decided and credit that it would use up. Usage still to come is not guessed. The list is empty when nothing will be billed by the end of the current periods. Nothing is stored by asking. 403 without `billing:read`.
+
+    Sends a `GET` request to `/api/v1/billing/upcoming`
+
+    ```ignore
+    let response = client.upcoming_invoice_get()
+        .send()
+        .await;
+    ```*/
+    pub fn upcoming_invoice_get(&self) -> builder::UpcomingInvoiceGet<'_> {
+        builder::UpcomingInvoiceGet::new(self)
     }
     /**Get a plan
 
@@ -949,6 +1131,305 @@ pub mod builder {
         ByteStream, ClientHooks, ClientInfo, Error, OperationInfo, RequestBuilderExt, ResponseValue,
         encode_path,
     };
+    /**Builder for [`Client::admin_billing_overview_get`]
+
+    [`Client::admin_billing_overview_get`]: super::Client::admin_billing_overview_get*/
+    #[derive(Debug, Clone)]
+    pub struct AdminBillingOverviewGet<'a> {
+        client: &'a super::Client,
+        from: Result<Option<::chrono::naive::NaiveDate>, String>,
+        partner_id: Result<Option<::std::string::String>, String>,
+        to: Result<Option<::chrono::naive::NaiveDate>, String>,
+    }
+    impl<'a> AdminBillingOverviewGet<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client, from: Ok(None), partner_id: Ok(None), to: Ok(None) }
+        }
+        pub fn from<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::chrono::naive::NaiveDate>,
+        {
+            self.from = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `:: chrono :: naive :: NaiveDate` for from failed".to_string());
+            self
+        }
+        pub fn partner_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.partner_id = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `:: std :: string :: String` for partner_id failed".to_string());
+            self
+        }
+        pub fn to<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::chrono::naive::NaiveDate>,
+        {
+            self.to = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `:: chrono :: naive :: NaiveDate` for to failed".to_string());
+            self
+        }
+        ///Sends a `GET` request to `/api/v1/admin/billing/overview`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::BillingDashboardEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, from, partner_id, to } = self;
+            let from = from.map_err(Error::InvalidRequest)?;
+            let partner_id = partner_id.map_err(Error::InvalidRequest)?;
+            let to = to.map_err(Error::InvalidRequest)?;
+            let url = format!("{}/api/v1/admin/billing/overview", client.baseurl,);
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .query(&progenitor_client::QueryParam::new("from", &from))
+                .query(&progenitor_client::QueryParam::new("partner_id", &partner_id))
+                .query(&progenitor_client::QueryParam::new("to", &to))
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_billing_overview_get" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_payment_list`]
+
+    [`Client::admin_payment_list`]: super::Client::admin_payment_list*/
+    #[derive(Debug, Clone)]
+    pub struct AdminPaymentList<'a> {
+        client: &'a super::Client,
+        cursor: Result<Option<::std::string::String>, String>,
+        from: Result<Option<::chrono::naive::NaiveDate>, String>,
+        invoice_id: Result<Option<::uuid::Uuid>, String>,
+        kind: Result<Option<::scaicontrol_types::PaymentKind>, String>,
+        page: Result<Option<i32>, String>,
+        page_size: Result<Option<i32>, String>,
+        partner_id: Result<Option<::std::string::String>, String>,
+        provider: Result<Option<::scaicontrol_types::PaymentProvider>, String>,
+        status: Result<Option<::scaicontrol_types::PaymentStatus>, String>,
+        tenant_id: Result<Option<::std::string::String>, String>,
+        to: Result<Option<::chrono::naive::NaiveDate>, String>,
+    }
+    impl<'a> AdminPaymentList<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                cursor: Ok(None),
+                from: Ok(None),
+                invoice_id: Ok(None),
+                kind: Ok(None),
+                page: Ok(None),
+                page_size: Ok(None),
+                partner_id: Ok(None),
+                provider: Ok(None),
+                status: Ok(None),
+                tenant_id: Ok(None),
+                to: Ok(None),
+            }
+        }
+        pub fn cursor<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.cursor = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `:: std :: string :: String` for cursor failed".to_string());
+            self
+        }
+        pub fn from<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::chrono::naive::NaiveDate>,
+        {
+            self.from = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `:: chrono :: naive :: NaiveDate` for from failed".to_string());
+            self
+        }
+        pub fn invoice_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.invoice_id = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for invoice_id failed".to_string());
+            self
+        }
+        pub fn kind<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::PaymentKind>,
+        {
+            self.kind = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: scaicontrol_types :: PaymentKind` for kind failed".to_string()
+            });
+            self
+        }
+        pub fn page<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<i32>,
+        {
+            self.page =
+                value.try_into().map(Some).map_err(|_| "conversion to `i32` for page failed".to_string());
+            self
+        }
+        pub fn page_size<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<i32>,
+        {
+            self.page_size = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `i32` for page_size failed".to_string());
+            self
+        }
+        pub fn partner_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.partner_id = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `:: std :: string :: String` for partner_id failed".to_string());
+            self
+        }
+        pub fn provider<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::PaymentProvider>,
+        {
+            self.provider = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: scaicontrol_types :: PaymentProvider` for provider failed".to_string()
+            });
+            self
+        }
+        pub fn status<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::PaymentStatus>,
+        {
+            self.status = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: scaicontrol_types :: PaymentStatus` for status failed".to_string()
+            });
+            self
+        }
+        pub fn tenant_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.tenant_id = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `:: std :: string :: String` for tenant_id failed".to_string());
+            self
+        }
+        pub fn to<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::chrono::naive::NaiveDate>,
+        {
+            self.to = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `:: chrono :: naive :: NaiveDate` for to failed".to_string());
+            self
+        }
+        ///Sends a `GET` request to `/api/v1/admin/billing/payments`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::AdminPaymentPage>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self {
+                client,
+                cursor,
+                from,
+                invoice_id,
+                kind,
+                page,
+                page_size,
+                partner_id,
+                provider,
+                status,
+                tenant_id,
+                to,
+            } = self;
+            let cursor = cursor.map_err(Error::InvalidRequest)?;
+            let from = from.map_err(Error::InvalidRequest)?;
+            let invoice_id = invoice_id.map_err(Error::InvalidRequest)?;
+            let kind = kind.map_err(Error::InvalidRequest)?;
+            let page = page.map_err(Error::InvalidRequest)?;
+            let page_size = page_size.map_err(Error::InvalidRequest)?;
+            let partner_id = partner_id.map_err(Error::InvalidRequest)?;
+            let provider = provider.map_err(Error::InvalidRequest)?;
+            let status = status.map_err(Error::InvalidRequest)?;
+            let tenant_id = tenant_id.map_err(Error::InvalidRequest)?;
+            let to = to.map_err(Error::InvalidRequest)?;
+            let url = format!("{}/api/v1/admin/billing/payments", client.baseurl,);
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .query(&progenitor_client::QueryParam::new("cursor", &cursor))
+                .query(&progenitor_client::QueryParam::new("from", &from))
+                .query(&progenitor_client::QueryParam::new("invoice_id", &invoice_id))
+                .query(&progenitor_client::QueryParam::new("kind", &kind))
+                .query(&progenitor_client::QueryParam::new("page", &page))
+                .query(&progenitor_client::QueryParam::new("page_size", &page_size))
+                .query(&progenitor_client::QueryParam::new("partner_id", &partner_id))
+                .query(&progenitor_client::QueryParam::new("provider", &provider))
+                .query(&progenitor_client::QueryParam::new("status", &status))
+                .query(&progenitor_client::QueryParam::new("tenant_id", &tenant_id))
+                .query(&progenitor_client::QueryParam::new("to", &to))
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_payment_list" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
     /**Builder for [`Client::admin_billing_run`]
 
     [`Client::admin_billing_run`]: super::Client::admin_billing_run*/
@@ -1901,6 +2382,100 @@ pub mod builder {
             }
         }
     }
+    /**Builder for [`Client::admin_invoice_credit_note_create`]
+
+    [`Client::admin_invoice_credit_note_create`]: super::Client::admin_invoice_credit_note_create*/
+    #[derive(Debug, Clone)]
+    pub struct AdminInvoiceCreditNoteCreate<'a> {
+        client: &'a super::Client,
+        invoice_id: Result<::uuid::Uuid, String>,
+        idempotency_key: Result<Option<::std::string::String>, String>,
+        body: Result<::scaicontrol_types::CreditNoteCreateRequest, String>,
+    }
+    impl<'a> AdminInvoiceCreditNoteCreate<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                invoice_id: Err("invoice_id was not initialized".to_string()),
+                idempotency_key: Ok(None),
+                body: Err("body was not initialized".to_string()),
+            }
+        }
+        pub fn invoice_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.invoice_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for invoice_id failed".to_string());
+            self
+        }
+        pub fn idempotency_key<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.idempotency_key = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: std :: string :: String` for idempotency_key failed".to_string()
+            });
+            self
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::CreditNoteCreateRequest>,
+        {
+            self.body = value.try_into().map_err(|_| {
+                "conversion to `:: scaicontrol_types :: CreditNoteCreateRequest` for body failed".to_string()
+            });
+            self
+        }
+        ///Sends a `POST` request to `/api/v1/admin/invoices/{invoice_id}/credit-note`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::InvoiceDetailEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, invoice_id, idempotency_key, body } = self;
+            let invoice_id = invoice_id.map_err(Error::InvalidRequest)?;
+            let idempotency_key = idempotency_key.map_err(Error::InvalidRequest)?;
+            let body = body.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/admin/invoices/{}/credit-note",
+                client.baseurl,
+                encode_path(&invoice_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(2usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            if let Some(value) = idempotency_key {
+                header_map.append("Idempotency-Key", value.to_string().try_into()?);
+            }
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .post(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .json(&body)
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_invoice_credit_note_create" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                201u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
     /**Builder for [`Client::admin_invoice_finalize`]
 
     [`Client::admin_invoice_finalize`]: super::Client::admin_invoice_finalize*/
@@ -2130,6 +2705,288 @@ pub mod builder {
                 .headers(header_map)
                 .build()?;
             let info = OperationInfo { operation_id: "admin_invoice_lines_sort" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_invoice_mark_paid`]
+
+    [`Client::admin_invoice_mark_paid`]: super::Client::admin_invoice_mark_paid*/
+    #[derive(Debug, Clone)]
+    pub struct AdminInvoiceMarkPaid<'a> {
+        client: &'a super::Client,
+        invoice_id: Result<::uuid::Uuid, String>,
+        idempotency_key: Result<Option<::std::string::String>, String>,
+        body: Result<::scaicontrol_types::InvoiceMarkPaidRequest, String>,
+    }
+    impl<'a> AdminInvoiceMarkPaid<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                invoice_id: Err("invoice_id was not initialized".to_string()),
+                idempotency_key: Ok(None),
+                body: Err("body was not initialized".to_string()),
+            }
+        }
+        pub fn invoice_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.invoice_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for invoice_id failed".to_string());
+            self
+        }
+        pub fn idempotency_key<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.idempotency_key = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: std :: string :: String` for idempotency_key failed".to_string()
+            });
+            self
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::InvoiceMarkPaidRequest>,
+        {
+            self.body = value.try_into().map_err(|_| {
+                "conversion to `:: scaicontrol_types :: InvoiceMarkPaidRequest` for body failed".to_string()
+            });
+            self
+        }
+        ///Sends a `POST` request to `/api/v1/admin/invoices/{invoice_id}/mark-paid`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::InvoiceDetailEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, invoice_id, idempotency_key, body } = self;
+            let invoice_id = invoice_id.map_err(Error::InvalidRequest)?;
+            let idempotency_key = idempotency_key.map_err(Error::InvalidRequest)?;
+            let body = body.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/admin/invoices/{}/mark-paid",
+                client.baseurl,
+                encode_path(&invoice_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(2usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            if let Some(value) = idempotency_key {
+                header_map.append("Idempotency-Key", value.to_string().try_into()?);
+            }
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .post(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .json(&body)
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_invoice_mark_paid" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_invoice_refund`]
+
+    [`Client::admin_invoice_refund`]: super::Client::admin_invoice_refund*/
+    #[derive(Debug, Clone)]
+    pub struct AdminInvoiceRefund<'a> {
+        client: &'a super::Client,
+        invoice_id: Result<::uuid::Uuid, String>,
+        idempotency_key: Result<Option<::std::string::String>, String>,
+        body: Result<::scaicontrol_types::InvoiceRefundRequest, String>,
+    }
+    impl<'a> AdminInvoiceRefund<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                invoice_id: Err("invoice_id was not initialized".to_string()),
+                idempotency_key: Ok(None),
+                body: Err("body was not initialized".to_string()),
+            }
+        }
+        pub fn invoice_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.invoice_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for invoice_id failed".to_string());
+            self
+        }
+        pub fn idempotency_key<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.idempotency_key = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: std :: string :: String` for idempotency_key failed".to_string()
+            });
+            self
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::InvoiceRefundRequest>,
+        {
+            self.body = value.try_into().map_err(|_| {
+                "conversion to `:: scaicontrol_types :: InvoiceRefundRequest` for body failed".to_string()
+            });
+            self
+        }
+        ///Sends a `POST` request to `/api/v1/admin/invoices/{invoice_id}/refund`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::InvoiceRefundEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, invoice_id, idempotency_key, body } = self;
+            let invoice_id = invoice_id.map_err(Error::InvalidRequest)?;
+            let idempotency_key = idempotency_key.map_err(Error::InvalidRequest)?;
+            let body = body.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/admin/invoices/{}/refund",
+                client.baseurl,
+                encode_path(&invoice_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(2usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            if let Some(value) = idempotency_key {
+                header_map.append("Idempotency-Key", value.to_string().try_into()?);
+            }
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .post(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .json(&body)
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_invoice_refund" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_invoice_void`]
+
+    [`Client::admin_invoice_void`]: super::Client::admin_invoice_void*/
+    #[derive(Debug, Clone)]
+    pub struct AdminInvoiceVoid<'a> {
+        client: &'a super::Client,
+        invoice_id: Result<::uuid::Uuid, String>,
+        idempotency_key: Result<Option<::std::string::String>, String>,
+        body: Result<::scaicontrol_types::InvoiceVoidRequest, String>,
+    }
+    impl<'a> AdminInvoiceVoid<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                invoice_id: Err("invoice_id was not initialized".to_string()),
+                idempotency_key: Ok(None),
+                body: Err("body was not initialized".to_string()),
+            }
+        }
+        pub fn invoice_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.invoice_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for invoice_id failed".to_string());
+            self
+        }
+        pub fn idempotency_key<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.idempotency_key = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: std :: string :: String` for idempotency_key failed".to_string()
+            });
+            self
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::InvoiceVoidRequest>,
+        {
+            self.body = value.try_into().map_err(|_| {
+                "conversion to `:: scaicontrol_types :: InvoiceVoidRequest` for body failed".to_string()
+            });
+            self
+        }
+        ///Sends a `POST` request to `/api/v1/admin/invoices/{invoice_id}/void`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::InvoiceVoidEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, invoice_id, idempotency_key, body } = self;
+            let invoice_id = invoice_id.map_err(Error::InvalidRequest)?;
+            let idempotency_key = idempotency_key.map_err(Error::InvalidRequest)?;
+            let body = body.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/admin/invoices/{}/void",
+                client.baseurl,
+                encode_path(&invoice_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(2usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            if let Some(value) = idempotency_key {
+                header_map.append("Idempotency-Key", value.to_string().try_into()?);
+            }
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .post(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .json(&body)
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_invoice_void" };
             client.pre(&mut request, &info).await?;
             let result = client.exec(request, &info).await;
             client.post(&result, &info).await?;
@@ -3215,6 +4072,102 @@ pub mod builder {
                 .headers(header_map)
                 .build()?;
             let info = OperationInfo { operation_id: "invoice_get" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::billing_overview_get`]
+
+    [`Client::billing_overview_get`]: super::Client::billing_overview_get*/
+    #[derive(Debug, Clone)]
+    pub struct BillingOverviewGet<'a> {
+        client: &'a super::Client,
+    }
+    impl<'a> BillingOverviewGet<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client }
+        }
+        ///Sends a `GET` request to `/api/v1/billing/overview`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::BillingOverviewEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client } = self;
+            let url = format!("{}/api/v1/billing/overview", client.baseurl,);
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "billing_overview_get" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::upcoming_invoice_get`]
+
+    [`Client::upcoming_invoice_get`]: super::Client::upcoming_invoice_get*/
+    #[derive(Debug, Clone)]
+    pub struct UpcomingInvoiceGet<'a> {
+        client: &'a super::Client,
+    }
+    impl<'a> UpcomingInvoiceGet<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client }
+        }
+        ///Sends a `GET` request to `/api/v1/billing/upcoming`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::UpcomingInvoiceList>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client } = self;
+            let url = format!("{}/api/v1/billing/upcoming", client.baseurl,);
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "upcoming_invoice_get" };
             client.pre(&mut request, &info).await?;
             let result = client.exec(request, &info).await;
             client.post(&result, &info).await?;

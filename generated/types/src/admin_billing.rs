@@ -97,6 +97,133 @@ pub struct AdminInvoiceUpdateRequest {
     pub waive: Option<bool>,
 }
 
+/// A page of payments.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AdminPaymentPage {
+    /// The payments of this page.
+    #[schemars(length(max = 200))]
+    pub data: Vec<models::AdminPaymentResponse>,
+    /// Where this page stands.
+    pub pagination: models::Pagination,
+    /// About this answer.
+    pub meta: models::ResponseMeta,
+}
+
+/// One movement of money for an invoice, or the attempt at one, with the account it went through.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AdminPaymentResponse {
+    /// The payment.
+    pub payment: models::PaymentResponse,
+    /// Number of the invoice.
+    #[schemars(with = "crate::support::Nullable<String>")]
+    #[schemars(length(max = 40))]
+    pub invoice_number: Option<String>,
+    /// Account at the provider that the money went through, the partner's own or the platform's; null
+    /// outside providers.
+    #[schemars(with = "crate::support::Nullable<String>")]
+    #[schemars(length(max = 200))]
+    pub provider_account: Option<String>,
+    /// User who entered it by hand, if one did.
+    #[schemars(with = "crate::support::Nullable<String>")]
+    #[schemars(length(min = 1, max = 64))]
+    pub entered_by: Option<String>,
+}
+
+/// How many days past its due date an amount is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum AgeingBucketName {
+    #[serde(rename = "not_due")]
+    NotDue,
+    #[serde(rename = "days_1_30")]
+    Days130,
+    #[serde(rename = "days_31_60")]
+    Days3160,
+    #[serde(rename = "days_61_90")]
+    Days6190,
+    #[serde(rename = "days_over_90")]
+    DaysOver90,
+}
+
+impl AgeingBucketName {
+    pub const ALL: &[Self] = &[Self::NotDue, Self::Days130, Self::Days3160, Self::Days6190, Self::DaysOver90];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotDue => "not_due",
+            Self::Days130 => "days_1_30",
+            Self::Days3160 => "days_31_60",
+            Self::Days6190 => "days_61_90",
+            Self::DaysOver90 => "days_over_90",
+        }
+    }
+}
+
+crate::support::name_of_enum!(AgeingBucketName, "not_due, days_1_30, days_31_60, days_61_90, days_over_90");
+
+/// What is outstanding of one age.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AgeingBucketResponse {
+    /// The age.
+    pub bucket: models::AgeingBucketName,
+    /// Sum of what is due, in cents.
+    #[schemars(range(min = 0, max = 900719925474099_i64))]
+    pub amount_cents: i64,
+    /// Number of invoices.
+    #[schemars(range(min = 0, max = 900719925474099_i64))]
+    pub invoice_count: i64,
+}
+
+/// The dashboard in one currency.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct BillingDashboardCurrencyResponse {
+    /// The currency.
+    #[schemars(length(min = 3, max = 3), regex(pattern = r#"^[A-Z]{3}$"#))]
+    pub currency: String,
+    /// Monthly recurring revenue now, in cents.
+    #[schemars(range(min = 0, max = 900719925474099_i64))]
+    pub mrr_cents: i64,
+    /// Twelve times that, in cents.
+    #[schemars(range(min = 0, max = 900719925474099_i64))]
+    pub arr_cents: i64,
+    /// How it moved over the span asked for.
+    pub mrr_movement: models::MrrMovementResponse,
+    /// All that is due on numbered documents, in cents.
+    #[schemars(range(min = 0, max = 900719925474099_i64))]
+    pub outstanding_cents: i64,
+    /// What of it is past its due date, in cents.
+    #[schemars(range(min = 0, max = 900719925474099_i64))]
+    pub overdue_cents: i64,
+    /// What is outstanding by age, the youngest first; adds up to `outstanding_cents`.
+    #[schemars(length(max = 5))]
+    pub ageing: Vec<models::AgeingBucketResponse>,
+    /// Credit that tenants have not used yet, in cents.
+    #[schemars(range(min = 0, max = 900719925474099_i64))]
+    pub customer_credit_cents: i64,
+}
+
+/// Recurring revenue and what is outstanding.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct BillingDashboardEnvelope {
+    /// The dashboard.
+    pub data: models::BillingDashboardResponse,
+    /// About this answer.
+    pub meta: models::ResponseMeta,
+}
+
+/// Recurring revenue and what is outstanding.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct BillingDashboardResponse {
+    /// Moment that the figures are of, UTC.
+    pub computed_at: chrono::DateTime<chrono::Utc>,
+    /// First day of the movement.
+    pub from: chrono::NaiveDate,
+    /// Last day of the movement (this day included).
+    pub to: chrono::NaiveDate,
+    /// One entry for each currency.
+    #[schemars(length(max = 200))]
+    pub currencies: Vec<models::BillingDashboardCurrencyResponse>,
+}
+
 /// Why a tenant is not billed until somebody has looked at it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum BillingParkReason {
@@ -237,6 +364,158 @@ pub struct BillingRunResponse {
     pub parked: Vec<models::BillingRunParked>,
 }
 
+/// What to take back of an invoice, and why.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, validator::Validate)]
+#[serde(deny_unknown_fields)]
+pub struct CreditNoteCreateRequest {
+    /// Why, as printed on the credit note.
+    #[validate(length(min = 1, max = 500))]
+    pub reason: String,
+    /// The lines to take back. Left out: all that is not credited yet.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::support::present_objects"
+    )]
+    #[schemars(with = "Vec<models::CreditNoteLineInput>")]
+    #[validate(length(min = 1, max = 1000), nested)]
+    pub lines: Option<Vec<models::CreditNoteLineInput>>,
+    /// Where the part goes that was paid already. Left out: `customer_credit`.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::support::present")]
+    #[schemars(with = "models::CreditNoteSettle")]
+    pub settle: Option<models::CreditNoteSettle>,
+}
+
+/// A line of the invoice to take back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, validator::Validate)]
+#[serde(deny_unknown_fields)]
+pub struct CreditNoteLineInput {
+    /// Line of the invoice.
+    pub line_item_id: uuid::Uuid,
+    /// How much of it, before tax, in cents. Left out: all of it that is not credited yet.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::support::present")]
+    #[schemars(with = "i64")]
+    #[validate(range(min = 1, max = 900719925474099_i64))]
+    pub amount_cents: Option<i64>,
+}
+
+/// Where the part of a credit note goes that was paid already: into the tenant's credit (`apply`, the
+/// same as `customer_credit`), or back through the accounts that took it (`refund`).
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum CreditNoteSettle {
+    #[serde(rename = "apply")]
+    Apply,
+    #[serde(rename = "customer_credit")]
+    CustomerCredit,
+    #[serde(rename = "refund")]
+    Refund,
+}
+
+impl CreditNoteSettle {
+    pub const ALL: &[Self] = &[Self::Apply, Self::CustomerCredit, Self::Refund];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Apply => "apply",
+            Self::CustomerCredit => "customer_credit",
+            Self::Refund => "refund",
+        }
+    }
+}
+
+crate::support::name_of_enum!(CreditNoteSettle, "apply, customer_credit, refund");
+
+/// A payment that came in outside the providers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, validator::Validate)]
+#[serde(deny_unknown_fields)]
+pub struct InvoiceMarkPaidRequest {
+    /// When the money came in, or when the debt was given up, UTC; not in the future.
+    #[validate(custom(function = "crate::support::time"))]
+    pub paid_at: chrono::DateTime<chrono::Utc>,
+    /// Reference of the payment, from the bank statement for example.
+    #[validate(length(min = 1, max = 255))]
+    pub reference: String,
+    /// How much, in cents. Left out: all that is due.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::support::present")]
+    #[schemars(with = "i64")]
+    #[validate(range(min = 1, max = 900719925474099_i64))]
+    pub amount_cents: Option<i64>,
+    /// How it was settled.
+    pub method: models::ManualPaymentMethod,
+}
+
+/// A refund and what it did to the books.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct InvoiceRefundEnvelope {
+    /// The refund.
+    pub data: models::InvoiceRefundResponse,
+    /// About this answer.
+    pub meta: models::ResponseMeta,
+}
+
+/// How much to send back, and why.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, validator::Validate)]
+#[serde(deny_unknown_fields)]
+pub struct InvoiceRefundRequest {
+    /// How much, tax included, in cents. Left out: all that can still be refunded.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::support::present")]
+    #[schemars(with = "i64")]
+    #[validate(range(min = 1, max = 900719925474099_i64))]
+    pub amount_cents: Option<i64>,
+    /// Why, as printed on the credit note that goes with it.
+    #[validate(length(min = 1, max = 500))]
+    pub reason: String,
+}
+
+/// A refund and what it did to the books.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct InvoiceRefundResponse {
+    /// The invoice as it is now.
+    pub invoice: models::InvoiceResponse,
+    /// The refunds made, one for each payment that money went back from.
+    #[schemars(length(max = 100))]
+    pub refunds: Vec<models::PaymentResponse>,
+    /// The credit note issued with it; null when credit that the tenant had from this invoice was enough.
+    #[schemars(with = "crate::support::Nullable<models::InvoiceResponse>")]
+    pub credit_note: Option<models::InvoiceResponse>,
+}
+
+/// A void document.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct InvoiceVoidEnvelope {
+    /// The document and its credit note.
+    pub data: models::InvoiceVoidResponse,
+    /// About this answer.
+    pub meta: models::ResponseMeta,
+}
+
+/// Why the document is made void, and what becomes of what it billed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, validator::Validate)]
+#[serde(deny_unknown_fields)]
+pub struct InvoiceVoidRequest {
+    /// Why, as printed on the credit note of an issued invoice.
+    #[validate(length(min = 1, max = 500))]
+    pub reason: String,
+    /// Issued invoices only. Whether what it billed is free for the next run. Left out: false.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::support::present")]
+    #[schemars(with = "bool")]
+    pub rebill: Option<bool>,
+    /// Drafts only. Whether what it billed is never billed again. Left out: false.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::support::present")]
+    #[schemars(with = "bool")]
+    pub waive: Option<bool>,
+}
+
+/// A void document.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct InvoiceVoidResponse {
+    /// The document, now void.
+    pub invoice: models::InvoiceResponse,
+    /// The full credit note that cancels it; null for a discarded draft.
+    #[schemars(with = "crate::support::Nullable<models::InvoiceResponse>")]
+    pub credit_note: Option<models::InvoiceResponse>,
+}
+
 /// A line of a new draft. Its amount is quantity × unit price ÷ divisor, rounded once, half away from
 /// zero. VAT is decided when the invoice is finalized, unless the line says otherwise.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, validator::Validate)]
@@ -349,4 +628,55 @@ pub struct LineItemUpdateInput {
     #[schemars(regex(pattern = r#"^[a-z0-9][a-z0-9_-]{0,63}$"#))]
     #[validate(length(min = 1, max = 64), regex(path = *crate::patterns::SERVICE_SLUG, message = "must match ^[a-z0-9][a-z0-9_-]{0,63}$"))]
     pub service_slug: Option<Option<String>>,
+}
+
+/// How an invoice was settled outside the providers; `write_off` gives the debt up.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ManualPaymentMethod {
+    #[serde(rename = "bank_transfer")]
+    BankTransfer,
+    #[serde(rename = "cash")]
+    Cash,
+    #[serde(rename = "other")]
+    Other,
+    #[serde(rename = "write_off")]
+    WriteOff,
+}
+
+impl ManualPaymentMethod {
+    pub const ALL: &[Self] = &[Self::BankTransfer, Self::Cash, Self::Other, Self::WriteOff];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BankTransfer => "bank_transfer",
+            Self::Cash => "cash",
+            Self::Other => "other",
+            Self::WriteOff => "write_off",
+        }
+    }
+}
+
+crate::support::name_of_enum!(ManualPaymentMethod, "bank_transfer, cash, other, write_off");
+
+/// How recurring revenue moved over a span of days. Opening, the four movements and closing add up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MrrMovementResponse {
+    /// At the start of the first day, in cents a month.
+    #[schemars(range(min = 0, max = 900719925474099_i64))]
+    pub opening_cents: i64,
+    /// From subscriptions that became active or were resumed, in cents a month.
+    #[schemars(range(min = 0, max = 900719925474099_i64))]
+    pub new_cents: i64,
+    /// From dearer plans, larger quantities and higher prices, in cents a month.
+    #[schemars(range(min = 0, max = 900719925474099_i64))]
+    pub expansion_cents: i64,
+    /// From cheaper plans, smaller quantities and lower prices, in cents a month; 0 or negative.
+    #[schemars(range(min = -900719925474099_i64, max = 0))]
+    pub contraction_cents: i64,
+    /// From subscriptions that ended or were suspended, in cents a month; 0 or negative.
+    #[schemars(range(min = -900719925474099_i64, max = 0))]
+    pub churn_cents: i64,
+    /// At the end of the last day, in cents a month.
+    #[schemars(range(min = 0, max = 900719925474099_i64))]
+    pub closing_cents: i64,
 }

@@ -6,6 +6,57 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use validator::Validate as _;
 
+/// Where a tenant stands in one currency.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct BillingBalanceResponse {
+    /// The currency.
+    #[schemars(length(min = 3, max = 3), regex(pattern = r#"^[A-Z]{3}$"#))]
+    pub currency: String,
+    /// All that is due on numbered invoices, in cents.
+    #[schemars(range(min = 0, max = 900719925474099_i64))]
+    pub due_cents: i64,
+    /// What of it is past its due date or came back after payment, in cents.
+    #[schemars(range(min = 0, max = 900719925474099_i64))]
+    pub overdue_cents: i64,
+    /// Credit that the next invoices will use up, in cents.
+    #[schemars(range(min = 0, max = 900719925474099_i64))]
+    pub customer_credit_cents: i64,
+    /// Recurring charges of the live subscriptions brought to one month, before tax, in cents; one-time
+    /// plans are left out.
+    #[schemars(range(min = 0, max = 900719925474099_i64))]
+    pub mrr_cents: i64,
+    /// Day of the next invoice, in the seller's timezone; null when none is coming.
+    #[schemars(with = "crate::support::Nullable<chrono::NaiveDate>")]
+    pub next_invoice_date: Option<chrono::NaiveDate>,
+    /// What it would come to with the usage known now, tax included, in cents; null when none is coming.
+    #[schemars(with = "crate::support::Nullable<i64>")]
+    #[schemars(range(min = -900719925474099_i64, max = 900719925474099_i64))]
+    pub next_invoice_estimate_cents: Option<i64>,
+}
+
+/// Where a tenant stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct BillingOverviewEnvelope {
+    /// The overview.
+    pub data: models::BillingOverviewResponse,
+    /// About this answer.
+    pub meta: models::ResponseMeta,
+}
+
+/// Where a tenant stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct BillingOverviewResponse {
+    /// One entry for each currency that the tenant has documents, credit or subscriptions in.
+    #[schemars(length(max = 200))]
+    pub balances: Vec<models::BillingBalanceResponse>,
+    /// The method that automatic collection uses; null when the tenant pays by invoice.
+    #[schemars(with = "crate::support::Nullable<models::PaymentMethodResponse>")]
+    pub default_payment_method: Option<models::PaymentMethodResponse>,
+    /// The newest numbered documents, at most ten.
+    #[schemars(length(max = 10))]
+    pub recent_invoices: Vec<models::InvoiceResponse>,
+}
+
 /// The whole billing profile. What is optional and left out or null is emptied, unless its field says
 /// otherwise.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, validator::Validate)]
@@ -797,6 +848,76 @@ impl PaymentKind {
 
 crate::support::name_of_enum!(PaymentKind, "payment, refund");
 
+/// A stored means of payment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PaymentMethodResponse {
+    /// Id of the payment method.
+    pub id: uuid::Uuid,
+    /// Provider that keeps it.
+    pub provider: models::PaymentProvider,
+    /// Means of payment.
+    pub method_type: models::PaymentMethodType,
+    /// Whether it can be charged.
+    pub status: models::PaymentMethodStatus,
+    /// Brand of the card, or name of the bank.
+    #[schemars(with = "crate::support::Nullable<String>")]
+    #[schemars(length(max = 50))]
+    pub brand: Option<String>,
+    /// Last four characters of the card or account number.
+    #[schemars(with = "crate::support::Nullable<String>")]
+    #[schemars(length(max = 4))]
+    pub last4: Option<String>,
+    /// Name on the card or account, where the provider tells it.
+    #[schemars(with = "crate::support::Nullable<String>")]
+    #[schemars(length(max = 200))]
+    pub holder_name: Option<String>,
+    /// Month in which the card expires, 1 to 12.
+    #[schemars(with = "crate::support::Nullable<i32>")]
+    #[schemars(range(min = 1, max = 12))]
+    pub expires_month: Option<i32>,
+    /// Year in which the card expires.
+    #[schemars(with = "crate::support::Nullable<i32>")]
+    #[schemars(range(min = 2000, max = 2200))]
+    pub expires_year: Option<i32>,
+    /// Reference of a direct debit mandate, as printed on invoices.
+    #[schemars(with = "crate::support::Nullable<String>")]
+    #[schemars(length(max = 100))]
+    pub mandate_reference: Option<String>,
+    /// Whether automatic collection uses it.
+    pub is_default: bool,
+    /// When it was stored, UTC.
+    pub created_at: chrono::DateTime<chrono::Utc>,
+}
+
+/// Whether a stored method can be charged: `pending` its mandate is not approved yet, `active` yes,
+/// `expired` its card has run out, `revoked` it was withdrawn at the provider or by the bank.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum PaymentMethodStatus {
+    #[serde(rename = "pending")]
+    Pending,
+    #[serde(rename = "active")]
+    Active,
+    #[serde(rename = "expired")]
+    Expired,
+    #[serde(rename = "revoked")]
+    Revoked,
+}
+
+impl PaymentMethodStatus {
+    pub const ALL: &[Self] = &[Self::Pending, Self::Active, Self::Expired, Self::Revoked];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Active => "active",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+crate::support::name_of_enum!(PaymentMethodStatus, "pending, active, expired, revoked");
+
 /// Means of payment. `customer_credit` is credit of the tenant that was applied; `write_off` is a debt
 /// that was given up, and brought no money.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize, JsonSchema)]
@@ -1030,6 +1151,58 @@ impl TaxCategory {
 }
 
 crate::support::name_of_enum!(TaxCategory, "S, AE, G, E, Z, O, K");
+
+/// What will be billed next, one entry for each currency.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct UpcomingInvoiceList {
+    /// The upcoming invoices; empty when nothing will be billed.
+    #[schemars(length(max = 1000))]
+    pub data: Vec<models::UpcomingInvoiceResponse>,
+    /// About this answer.
+    pub meta: models::ResponseMeta,
+}
+
+/// The next invoice in one currency, as it would be with what is known now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct UpcomingInvoiceResponse {
+    /// Currency of the invoice.
+    #[schemars(length(min = 3, max = 3), regex(pattern = r#"^[A-Z]{3}$"#))]
+    pub currency: String,
+    /// Day on which it would be issued, in the seller's timezone.
+    pub invoice_date: chrono::NaiveDate,
+    /// Moment of the computation, UTC.
+    pub computed_at: chrono::DateTime<chrono::Utc>,
+    /// First day that its lines cover.
+    #[schemars(with = "crate::support::Nullable<chrono::NaiveDate>")]
+    pub period_start: Option<chrono::NaiveDate>,
+    /// Last day that its lines cover (this day included).
+    #[schemars(with = "crate::support::Nullable<chrono::NaiveDate>")]
+    pub period_end: Option<chrono::NaiveDate>,
+    /// Sum of the lines before tax, in cents.
+    #[schemars(range(min = -900719925474099_i64, max = 900719925474099_i64))]
+    pub subtotal_cents: i64,
+    /// VAT in cents; null while it cannot be decided, for want of a billing profile or of the seller's data.
+    #[schemars(with = "crate::support::Nullable<i64>")]
+    #[schemars(range(min = -900719925474099_i64, max = 900719925474099_i64))]
+    pub tax_cents: Option<i64>,
+    /// Sum with VAT, in cents; null while VAT cannot be decided.
+    #[schemars(with = "crate::support::Nullable<i64>")]
+    #[schemars(range(min = -900719925474099_i64, max = 900719925474099_i64))]
+    pub total_cents: Option<i64>,
+    /// Credit of the tenant that it would use up, in cents.
+    #[schemars(range(min = 0, max = 900719925474099_i64))]
+    pub customer_credit_cents: i64,
+    /// What would be left to pay, in cents; null while VAT cannot be decided.
+    #[schemars(with = "crate::support::Nullable<i64>")]
+    #[schemars(range(min = -900719925474099_i64, max = 900719925474099_i64))]
+    pub due_cents: Option<i64>,
+    /// How VAT would be decided; null while it cannot be.
+    #[schemars(with = "crate::support::Nullable<models::VatDetails>")]
+    pub vat_details: Option<models::VatDetails>,
+    /// The lines that it would have.
+    #[schemars(length(max = 1000))]
+    pub line_items: Vec<models::LineItemPreview>,
+}
 
 /// The lines of one tax category and rate, taken together. Tax is computed here, on the sum, not line by
 /// line.

@@ -249,6 +249,35 @@ pub fn due_date(
     issued.checked_add_days(chrono::Days::new(days))
 }
 
+text_enum! {
+    /// How long an amount has been overdue.
+    Age, "age of a debt" {
+        /// Its due date is not over.
+        NotDue = "not_due",
+        /// For up to 30 days.
+        Days1To30 = "days_1_30",
+        /// For 31 to 60 days.
+        Days31To60 = "days_31_60",
+        /// For 61 to 90 days.
+        Days61To90 = "days_61_90",
+        /// For longer.
+        Over90 = "days_over_90",
+    }
+}
+
+impl Age {
+    /// The age, on the local date `today`, of what is due on `due_date`. The due date itself is not late.
+    pub fn on(today: NaiveDate, due_date: NaiveDate) -> Self {
+        match today.signed_duration_since(due_date).num_days() {
+            ..=0 => Self::NotDue,
+            1..=30 => Self::Days1To30,
+            31..=60 => Self::Days31To60,
+            61..=90 => Self::Days61To90,
+            _ => Self::Over90,
+        }
+    }
+}
+
 /// The sums of an issued invoice, in cents. Always `total = paid + credited + due`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Balance {

@@ -15,6 +15,7 @@
 //! | [`usage`], [`quota`] | what an event may be, how events are summed, limits |
 //! | [`tax`] | territories, rates, the VAT decision, tax of a document |
 //! | [`invoice`] | states, numbers, line amounts, the balance of a document |
+//! | [`credit_note`], [`settlement`] | what is taken back of an invoice; how money, credit and write-offs settle it |
 //! | [`ledger`] | accounts and balanced journals |
 //! | [`topic`], [`ids`] | event topics, identifiers, slugs, IBAN and the like |
 
@@ -35,6 +36,7 @@ mod text;
 mod wide;
 
 pub mod cost;
+pub mod credit_note;
 pub mod explanation;
 pub mod ids;
 pub mod invoice;
@@ -45,6 +47,7 @@ pub mod pack;
 pub mod period;
 pub mod proration;
 pub mod quota;
+pub mod settlement;
 pub mod subscription;
 pub mod tax;
 pub mod tiers;

@@ -22,6 +22,7 @@ pub mod migrations;
 pub mod observability;
 pub mod op;
 pub mod pages;
+pub mod payments;
 pub mod profiles;
 pub mod seed;
 pub mod server;

@@ -181,3 +181,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_debt_ages_from_the_day_after_its_due_date() {
+    let due = NaiveDate::from_ymd_opt(2026, 1, 31).expect("a date");
+    let on = |days| Age::on(due + chrono::Duration::days(days), due);
+    let ages = [
+        (-400, Age::NotDue),
+        (0, Age::NotDue),
+        (1, Age::Days1To30),
+        (30, Age::Days1To30),
+        (31, Age::Days31To60),
+        (60, Age::Days31To60),
+        (61, Age::Days61To90),
+        (90, Age::Days61To90),
+        (91, Age::Over90),
+        (100_000, Age::Over90),
+    ];
+    for (days, age) in ages {
+        assert_eq!(on(days), age, "{days}");
+    }
+}

@@ -1,6 +1,7 @@
 //! Handlers of the group `admin-billing`.
 use super::prelude::*;
-use crate::billing::{self, drafts, finalize, run, store::Filter};
+use crate::billing::{self, credit_notes, drafts, finalize, overview, run, store::Filter, void};
+use crate::payments;
 use scaicontrol_api::admin_billing::*;
 
 impl AdminBillingApi for Handlers {
@@ -98,6 +99,83 @@ impl AdminBillingApi for Handlers {
         let (op, app) = rqctx.enter(&auth);
         let data = finalize::finalize(&op, app, path.0.invoice_id).await?;
         Ok(R200(InvoiceDetailEnvelope { data, meta: op.meta() }))
+    }
+
+    async fn admin_invoice_credit_note_create(
+        rqctx: Cx,
+        auth: Auth<perm::AdminInvoiceCreditNoteCreate>,
+        path: PathParams<AdminInvoiceCreditNoteCreatePath>,
+        body: Json<CreditNoteCreateRequest>,
+    ) -> Result<R201<InvoiceDetailEnvelope>, ApiError> {
+        let (op, app) = rqctx.enter(&auth);
+        let data = credit_notes::create(&op, app, path.0.invoice_id, &body.0).await?;
+        Ok(R201(InvoiceDetailEnvelope { data, meta: op.meta() }))
+    }
+
+    async fn admin_invoice_refund(
+        rqctx: Cx,
+        auth: Auth<perm::AdminInvoiceRefund>,
+        path: PathParams<AdminInvoiceRefundPath>,
+        body: Json<InvoiceRefundRequest>,
+    ) -> Result<R200<InvoiceRefundEnvelope>, ApiError> {
+        let (op, app) = rqctx.enter(&auth);
+        let data = payments::refund::refund(&op, app, path.0.invoice_id, &body.0).await?;
+        Ok(R200(InvoiceRefundEnvelope { data, meta: op.meta() }))
+    }
+
+    async fn admin_invoice_void(
+        rqctx: Cx,
+        auth: Auth<perm::AdminInvoiceVoid>,
+        path: PathParams<AdminInvoiceVoidPath>,
+        body: Json<InvoiceVoidRequest>,
+    ) -> Result<R200<InvoiceVoidEnvelope>, ApiError> {
+        let (op, app) = rqctx.enter(&auth);
+        let data = void::void(&op, app, path.0.invoice_id, &body.0).await?;
+        Ok(R200(InvoiceVoidEnvelope { data, meta: op.meta() }))
+    }
+
+    async fn admin_invoice_mark_paid(
+        rqctx: Cx,
+        auth: Auth<perm::AdminInvoiceMarkPaid>,
+        path: PathParams<AdminInvoiceMarkPaidPath>,
+        body: Json<InvoiceMarkPaidRequest>,
+    ) -> Result<R200<InvoiceDetailEnvelope>, ApiError> {
+        let (op, app) = rqctx.enter(&auth);
+        let data = payments::mark_paid(&op, app, path.0.invoice_id, &body.0).await?;
+        Ok(R200(InvoiceDetailEnvelope { data, meta: op.meta() }))
+    }
+
+    async fn admin_payment_list(
+        rqctx: Cx,
+        auth: Auth<perm::AdminPaymentList>,
+        query: QueryParams<AdminPaymentListQuery>,
+    ) -> Result<R200<AdminPaymentPage>, ApiError> {
+        let (op, app) = rqctx.enter(&auth);
+        let q = query.0;
+        let filter = payments::store::Filter {
+            status: q.status.map(|s| s.to_string()),
+            kind: q.kind.map(|k| k.to_string()),
+            provider: q.provider.map(|p| p.to_string()),
+            tenant_id: q.tenant_id,
+            partner_id: q.partner_id,
+            invoice_id: q.invoice_id,
+            from: q.from,
+            to: q.to,
+        };
+        let page = PageRequest::new(q.page, q.page_size, q.cursor.as_deref(), &(op.operation, &filter))?;
+        let (data, pagination) = payments::list(&op, app, &filter, &page).await?;
+        Ok(R200(AdminPaymentPage { data, pagination, meta: op.meta() }))
+    }
+
+    async fn admin_billing_overview_get(
+        rqctx: Cx,
+        auth: Auth<perm::AdminBillingOverviewGet>,
+        query: QueryParams<AdminBillingOverviewGetQuery>,
+    ) -> Result<R200<BillingDashboardEnvelope>, ApiError> {
+        let (op, app) = rqctx.enter(&auth);
+        let q = query.0;
+        let data = overview::dashboard(&op, app, q.partner_id.as_deref(), q.from, q.to).await?;
+        Ok(R200(BillingDashboardEnvelope { data, meta: op.meta() }))
     }
 
     async fn admin_billing_run(

@@ -1,6 +1,6 @@
 //! Handlers of the group `billing`.
 use super::prelude::*;
-use crate::billing::{self, store::Filter};
+use crate::billing::{self, overview, store::Filter, upcoming};
 use crate::profiles;
 use scaicontrol_api::billing::*;
 
@@ -51,5 +51,23 @@ impl BillingApi for Handlers {
         let (op, app) = rqctx.enter(&auth);
         let data = billing::get(&op, app, path.0.invoice_id).await?;
         Ok(R200(InvoiceDetailEnvelope { data, meta: op.meta() }))
+    }
+
+    async fn billing_overview_get(
+        rqctx: Cx,
+        auth: Auth<perm::BillingOverviewGet>,
+    ) -> Result<R200<BillingOverviewEnvelope>, ApiError> {
+        let (op, app) = rqctx.enter(&auth);
+        let data = overview::overview(&op, app).await?;
+        Ok(R200(BillingOverviewEnvelope { data, meta: op.meta() }))
+    }
+
+    async fn upcoming_invoice_get(
+        rqctx: Cx,
+        auth: Auth<perm::UpcomingInvoiceGet>,
+    ) -> Result<R200<UpcomingInvoiceList>, ApiError> {
+        let (op, app) = rqctx.enter(&auth);
+        let data = upcoming::upcoming(&op, app).await?;
+        Ok(R200(UpcomingInvoiceList { data, meta: op.meta() }))
     }
 }

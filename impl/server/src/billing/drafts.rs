@@ -290,6 +290,7 @@ fn blank(op: &OpContext, row: &InvoiceRow) -> LineRow {
         metric_slug: None,
         billed_item_id: None,
         explanation: None,
+        platform_cost_cents: 0,
     }
 }
 

@@ -1,27 +1,27 @@
 //! A draft becomes a document.
 //!
-//! Everything is one transaction: the parties are checked and frozen, VAT is decided, sums are computed, the journal is
-//! posted, and last of all the number is taken. The row of the number's series stays locked from there to the commit,
-//! which is a moment, so that numbers have no gap however many finalize at once and wherever one is killed. When
-//! anything fails the draft is as it was.
+//! Everything is one transaction: the parties are checked and frozen, VAT is decided, sums are computed, credit of the
+//! tenant is used up, the journal is posted, and last of all the number is taken. The row of the number's series stays
+//! locked from there to the commit, which is a moment, so that numbers have no gap however many finalize at once and
+//! wherever one is killed. When anything fails the draft is as it was.
+//!
+//! No line of today refers to the invoice that it takes back, so a sum below 0 cannot be turned into credit notes, and is
+//! refused.
+use super::issue::{self, Unissued};
 use super::store::{self, InvoiceRow, LineRow};
 use super::tax::{self, Parties, Taxed};
 use super::{drafts, view};
 use crate::app::Control;
 use crate::audit;
 use crate::db::Conn;
-use crate::db::schema::invoice_numbers;
 use crate::error::{Error, Result};
-use crate::ledger;
 use crate::op::OpContext;
+use crate::payments;
 use crate::settings::{self, Settings};
-use chrono::{Datelike, NaiveDate};
-use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Integer, Text};
-use diesel_async::RunQueryDsl;
+use chrono::NaiveDate;
 use scaicontrol_domain::cost;
-use scaicontrol_domain::invoice::{DocumentNumber, DocumentType, LineKind, due_date};
-use scaicontrol_domain::ledger::{Document, finalize_journal};
+use scaicontrol_domain::invoice::{LineKind, due_date};
+use scaicontrol_domain::ledger::Document;
 use scaicontrol_domain::money::{Cents, Currency};
 use scaicontrol_domain::period::{local_date, parse_timezone};
 use scaicontrol_types::InvoiceDetailResponse;
@@ -61,40 +61,35 @@ pub async fn in_tx(
         return Err(Error::field("line_items", "add up to less than 0"));
     }
 
-    let lines = decided(&before, &taxed);
+    let platform_pays = operator == Some(draft.partner_id.as_str());
+    let lines = decided(&before, &taxed, if platform_pays { None } else { Some(&settings) })?;
     store::replace_lines(conn, &before, &lines).await?;
     let mut row = frozen(op, &draft, &parties, &taxed, issue_date, &settings)?;
-    let is_operator = operator == Some(row.partner_id.as_str());
+    let credit_applied = payments::apply_credit(conn, op, &mut row).await?;
+    if row.due_cents == 0 {
+        // What nothing is left to pay of is paid.
+        (row.status, row.paid_at) = ("paid".into(), Some(op.now));
+    }
     let document = Document {
         lines: lines.iter().map(|l| (l.service_slug.clone(), Cents(l.amount_cents))).collect(),
         taxes: tax::by_account(&taxed)?,
-        credit_applied: Cents(0),
-        platform_cost: if is_operator { Cents(0) } else { platform_cost(&lines, &settings)? },
+        credit_applied,
+        platform_cost: total_cost(&lines)?,
     };
-    let entries = finalize_journal(currency, &document).map_err(Error::internal)?;
-    let posting = ledger::Posting {
-        tenant_id: &row.tenant_id,
-        partner_id: &row.partner_id,
-        operation_key: format!("invoice.finalize:{invoice_id}"),
-        kind: "invoice",
-        invoice_id: Some(invoice_id),
-    };
-    ledger::post(conn, op, posting, &entries).await?;
-    row.number = Some(take_number(conn, &row, &parties.seller.invoice_number_prefix, issue_date).await?);
-    store::save(conn, &row).await?;
-    let after = view::detail(&row, &lines)?;
+    let prefix = &parties.seller.invoice_number_prefix;
+    let row = issue::issue(conn, op, Unissued { row, lines: &lines, document: &document, prefix }).await?;
+    let paid = payments::view::of_invoice(conn, &row.tenant_id, invoice_id).await?;
+    let after = view::with_payments(&row, &lines, paid)?;
     audit::record(conn, op, drafts::audited(&row), Some(&view::detail(&draft, &before)?), Some(&after))
         .await?;
     Ok(after)
 }
 
-/// The lines with what was decided for them.
-fn decided(lines: &[LineRow], taxed: &Taxed) -> Vec<LineRow> {
+/// The lines with what was decided for them, and what the platform gets of each by these settings.
+fn decided(lines: &[LineRow], taxed: &Taxed, cost_by: Option<&Settings>) -> Result<Vec<LineRow>> {
     let parts = taxed.decisions.iter().zip(&taxed.totals.line_tax);
-    lines
-        .iter()
-        .zip(parts)
-        .map(|(line, (decision, part))| LineRow {
+    let decided = lines.iter().zip(parts).map(|(line, (decision, part))| {
+        Ok(LineRow {
             tax_rate: decision.printed_rate(),
             tax_category: Some(decision.category.as_str().into()),
             tax_cents: part.0,
@@ -102,9 +97,11 @@ fn decided(lines: &[LineRow], taxed: &Taxed) -> Vec<LineRow> {
                 explanation["tax"] = serde_json::json!(decision);
                 explanation
             }),
+            platform_cost_cents: cost_by.map_or(Ok(0), |settings| platform_cost(line, settings))?,
             ..line.clone()
         })
-        .collect()
+    });
+    decided.collect()
 }
 
 /// The document with its sums, dates and snapshots, and without its number.
@@ -127,10 +124,8 @@ fn frozen(
         return Err(Error::field("line_items", "add up to too much"));
     }
     let json = |v: serde_json::Result<serde_json::Value>| v.map(Some).map_err(Error::internal);
-    // What nothing is left to pay of is paid.
-    let is_paid = totals.total == Cents(0);
     Ok(InvoiceRow {
-        status: if is_paid { "paid" } else { "finalized" }.into(),
+        status: "finalized".into(),
         issue_date: Some(issue_date),
         due_date: Some(due),
         tax_point_date: draft.tax_point_date.filter(|date| *date != issue_date),
@@ -143,62 +138,20 @@ fn frozen(
         vat_details: json(serde_json::to_value(&taxed.details))?,
         updated_at: op.now,
         finalized_at: Some(op.now),
-        paid_at: is_paid.then_some(op.now),
         ..draft.clone()
     })
 }
 
-/// What the partner owes the platform: a part of every line that the platform made.
-fn platform_cost(lines: &[LineRow], settings: &Settings) -> Result<Cents> {
-    let too_much = |_| Error::field("line_items", "make a platform cost that is too large");
-    let mut sum = Cents(0);
-    for line in lines {
-        let kind: LineKind = line.kind.parse().map_err(Error::internal)?;
-        let multiplier = cost::effective_multiplier(&settings.cost_multipliers, line.plan_key.as_deref());
-        let cost = cost::platform_cost(kind, Cents(line.amount_cents), multiplier).map_err(too_much)?;
-        sum = sum.add(cost).map_err(too_much)?;
-    }
-    Ok(sum)
+/// What the partner owes the platform for a line: a part of every one that the platform made, in cents.
+fn platform_cost(line: &LineRow, settings: &Settings) -> Result<i64> {
+    let kind: LineKind = line.kind.parse().map_err(Error::internal)?;
+    let multiplier = cost::effective_multiplier(&settings.cost_multipliers, line.plan_key.as_deref());
+    let cost = cost::platform_cost(kind, Cents(line.amount_cents), multiplier);
+    cost.map(|c| c.0).map_err(|_| Error::field("line_items", "make a platform cost that is too large"))
 }
 
-#[derive(QueryableByName)]
-struct Taken {
-    #[diesel(sql_type = BigInt)]
-    last_value: i64,
-}
-
-/// Takes the next number of the seller's series in the year of the issue date, and keeps the series locked.
-async fn take_number(
-    conn: &mut Conn,
-    row: &InvoiceRow,
-    prefix: &str,
-    issue_date: NaiveDate,
-) -> Result<String> {
-    let taken: Taken = diesel::sql_query(
-        "INSERT INTO invoice_counters AS c (partner_id, series, year, last_value) VALUES ($1, $2, $3, 1)
-         ON CONFLICT (partner_id, series, year) DO UPDATE SET last_value = c.last_value + 1 RETURNING last_value",
-    )
-    .bind::<Text, _>(&row.partner_id)
-    .bind::<Text, _>(&row.document_type)
-    .bind::<Integer, _>(issue_date.year())
-    .get_result(conn)
-    .await?;
-    let document_type: DocumentType = row.document_type.parse().map_err(Error::internal)?;
-    let sequence = u64::try_from(taken.last_value).map_err(Error::internal)?;
-    let number = DocumentNumber::new(prefix, document_type, issue_date.year(), sequence);
-    let number = number.ok_or_else(|| Error::internal("a number that cannot be written"))?.to_string();
-    use invoice_numbers as t;
-    diesel::insert_into(t::table)
-        .values((
-            t::partner_id.eq(&row.partner_id),
-            t::number.eq(&number),
-            t::series.eq(&row.document_type),
-            t::year.eq(issue_date.year()),
-            t::value.eq(taken.last_value),
-            t::tenant_id.eq(&row.tenant_id),
-            t::invoice_id.eq(row.invoice_id),
-        ))
-        .execute(conn)
-        .await?;
-    Ok(number)
+/// The platform's part of a document.
+pub fn total_cost(lines: &[LineRow]) -> Result<Cents> {
+    Cents::sum(lines.iter().map(|l| Cents(l.platform_cost_cents)))
+        .map_err(|_| Error::field("line_items", "make a platform cost that is too large"))
 }

@@ -193,6 +193,7 @@ fn blank(op: &OpContext, item: &BilledItemRow, price: &PlanPrice) -> LineRow {
         metric_slug: None,
         billed_item_id: Some(item.billed_item_id),
         explanation: None,
+        platform_cost_cents: 0,
     }
 }
 

@@ -2,29 +2,36 @@
 //!
 //! [`run`] finds what is due and writes drafts; [`drafts`] is what finance does to a draft by hand; [`finalize`] makes a
 //! draft a document. From its number on a document never changes: what happens later is other documents and journals.
+pub mod credit_notes;
 pub mod drafts;
 pub mod finalize;
+pub mod issue;
 pub mod lines;
+pub mod overview;
 pub mod run;
 pub mod store;
 pub mod tax;
+pub mod upcoming;
 pub mod view;
+pub mod void;
 
 use crate::app::Control;
 use crate::db::page::PageRequest;
 use crate::error::{Error, Result};
 use crate::op::OpContext;
+use crate::payments;
 use scaicontrol_types::{InvoiceDetailResponse, InvoiceResponse, Pagination};
 use store::Filter;
 use uuid::Uuid;
 
-/// One document that the caller sees, with its lines.
+/// One document that the caller sees, with its lines and payments.
 pub async fn get(op: &OpContext, app: &Control, invoice_id: Uuid) -> Result<InvoiceDetailResponse> {
     app.db
         .read(op, async |conn| {
             let row = store::get(conn, invoice_id).await?;
             let lines = store::lines(conn, &row.tenant_id, row.invoice_id).await?;
-            view::detail(&row, &lines)
+            let payments = payments::view::of_invoice(conn, &row.tenant_id, row.invoice_id).await?;
+            view::with_payments(&row, &lines, payments)
         })
         .await
 }

@@ -27,13 +27,13 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// Invoices that one call makes at most.
-const INVOICES_MAX: usize = 1_000;
+pub(super) const INVOICES_MAX: usize = 1_000;
 /// Lines that one invoice holds at most; beyond it the tenant is parked.
 const LINES_MAX: usize = 10_000;
 /// Subscriptions of one tenant that one transaction carries forward at most; the rest follows in the next round.
 const SUBSCRIPTIONS_MAX: i64 = 10_000;
 /// How far a dry run looks ahead: five years, which is few enough steps for one request.
-const AHEAD_MAX: TimeDelta = TimeDelta::days(1_827);
+pub(super) const AHEAD_MAX: TimeDelta = TimeDelta::days(1_827);
 
 /// Bills what is due by `until`.
 ///
@@ -149,8 +149,9 @@ async fn next_tenant(
 
 /// What billing one tenant made.
 #[derive(Default)]
-struct Made {
-    invoices: Vec<BillingRunInvoice>,
+pub(super) struct Made {
+    /// The drafts, by partner, currency and day.
+    pub(super) invoices: Vec<BillingRunInvoice>,
     parked: Vec<BillingRunParked>,
     items: i64,
     has_more: bool,
@@ -160,7 +161,7 @@ struct Made {
 type Group = (String, String, NaiveDate, Option<Uuid>);
 
 /// Carries the tenant's subscriptions to `until` and puts what is due on drafts.
-async fn bill_tenant(
+pub(super) async fn bill_tenant(
     conn: &mut Conn,
     op: &OpContext,
     settings: &Settings,
@@ -314,7 +315,8 @@ fn answer(row: &InvoiceRow, run_date: NaiveDate, lines: &[LineRow]) -> Result<Bi
     })
 }
 
-fn preview(line: &LineRow) -> Result<LineItemPreview> {
+/// A line as it would stand on the invoice, before VAT.
+pub(super) fn preview(line: &LineRow) -> Result<LineItemPreview> {
     let l = view::line(line)?;
     Ok(LineItemPreview {
         kind: l.kind,

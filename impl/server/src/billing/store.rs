@@ -84,6 +84,7 @@ pub struct LineRow {
     pub metric_slug: Option<String>,
     pub billed_item_id: Option<Uuid>,
     pub explanation: Option<serde_json::Value>,
+    pub platform_cost_cents: i64,
 }
 
 /// What a list of invoices is narrowed to.
@@ -112,12 +113,15 @@ pub async fn get(conn: &mut Conn, invoice_id: Uuid) -> Result<InvoiceRow> {
 }
 
 /// The document, locked until the transaction ends.
+///
+/// Not against rows that refer to it: an invoice that uses up credit of this one must not wait for whoever changes this
+/// one, who may be waiting for that credit.
 pub async fn lock(conn: &mut Conn, invoice_id: Uuid) -> Result<InvoiceRow> {
     use invoices as t;
     let row = t::table
         .filter(t::invoice_id.eq(invoice_id))
         .select(InvoiceRow::as_select())
-        .for_update()
+        .for_no_key_update()
         .first(conn)
         .await
         .optional()?;

@@ -2,7 +2,7 @@
 use super::store::{InvoiceRow, LineRow};
 use crate::error::{Error, Result};
 use crate::subscriptions::view::{metadata, parse};
-use scaicontrol_types::{InvoiceDetailResponse, InvoiceResponse, LineItemResponse};
+use scaicontrol_types::{InvoiceDetailResponse, InvoiceResponse, LineItemResponse, PaymentResponse};
 use serde::de::DeserializeOwned;
 
 /// A document without its lines.
@@ -41,8 +41,17 @@ pub fn invoice(row: &InvoiceRow) -> Result<InvoiceResponse> {
     })
 }
 
-/// A document with its lines.
+/// A document with its lines, and without payments: a draft, or a credit note, which has none.
 pub fn detail(row: &InvoiceRow, lines: &[LineRow]) -> Result<InvoiceDetailResponse> {
+    with_payments(row, lines, vec![])
+}
+
+/// A document with its lines and payments.
+pub fn with_payments(
+    row: &InvoiceRow,
+    lines: &[LineRow],
+    payments: Vec<PaymentResponse>,
+) -> Result<InvoiceDetailResponse> {
     let i = invoice(row)?;
     Ok(InvoiceDetailResponse {
         id: i.id,
@@ -75,8 +84,7 @@ pub fn detail(row: &InvoiceRow, lines: &[LineRow]) -> Result<InvoiceDetailRespon
         voided_at: i.voided_at,
         payment_reversed_at: i.payment_reversed_at,
         line_items: lines.iter().map(line).collect::<Result<_>>()?,
-        // Payments come with the payment providers; nothing can be paid before.
-        payments: vec![],
+        payments,
     })
 }
 

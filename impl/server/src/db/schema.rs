@@ -75,6 +75,46 @@ diesel::table! {
 }
 
 diesel::table! {
+    credit_note_lines (tenant_id, line_item_id) {
+        tenant_id -> Text,
+        line_item_id -> Uuid,
+        partner_id -> Text,
+        credit_note_id -> Uuid,
+        invoice_id -> Uuid,
+        credited_line_item_id -> Uuid,
+        net_cents -> BigInt,
+        tax_cents -> BigInt,
+        cost_cents -> BigInt,
+    }
+}
+
+diesel::table! {
+    customer_credit_accounts (tenant_id, partner_id, currency) {
+        tenant_id -> Text,
+        partner_id -> Text,
+        currency -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    customer_credit_entries (tenant_id, entry_id) {
+        tenant_id -> Text,
+        entry_id -> Uuid,
+        partner_id -> Text,
+        currency -> Text,
+        lot_id -> Uuid,
+        kind -> Text,
+        origin_invoice_id -> Uuid,
+        used_invoice_id -> Nullable<Uuid>,
+        payment_id -> Nullable<Uuid>,
+        credit_note_id -> Nullable<Uuid>,
+        amount_cents -> BigInt,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     group_members (group_id, user_id) {
         group_id -> Text,
         user_id -> Text,
@@ -146,6 +186,7 @@ diesel::table! {
         metric_slug -> Nullable<Text>,
         billed_item_id -> Nullable<Uuid>,
         explanation -> Nullable<Jsonb>,
+        platform_cost_cents -> BigInt,
     }
 }
 
@@ -236,6 +277,21 @@ diesel::table! {
 }
 
 diesel::table! {
+    mrr_changes (tenant_id, subscription_id, ordinal) {
+        tenant_id -> Text,
+        subscription_id -> Uuid,
+        ordinal -> Integer,
+        partner_id -> Text,
+        kind -> Text,
+        currency -> Text,
+        delta_cents -> BigInt,
+        counted_cents -> Nullable<BigInt>,
+        occurred_at -> Timestamptz,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     notifications (tenant_id, notification_id) {
         tenant_id -> Text,
         notification_id -> Uuid,
@@ -298,6 +354,48 @@ diesel::table! {
         home_tenant_id -> Nullable<Text>,
         event_sequence -> BigInt,
         source_updated_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    payment_allocations (tenant_id, allocation_id) {
+        tenant_id -> Text,
+        allocation_id -> Uuid,
+        partner_id -> Text,
+        invoice_id -> Uuid,
+        kind -> Text,
+        payment_id -> Nullable<Uuid>,
+        credit_note_id -> Nullable<Uuid>,
+        currency -> Text,
+        amount_cents -> BigInt,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    payments (tenant_id, payment_id) {
+        tenant_id -> Text,
+        payment_id -> Uuid,
+        partner_id -> Text,
+        invoice_id -> Uuid,
+        kind -> Text,
+        status -> Text,
+        provider -> Text,
+        provider_account -> Nullable<Text>,
+        method_type -> Text,
+        payment_method_id -> Nullable<Uuid>,
+        currency -> Text,
+        amount_cents -> BigInt,
+        refunds_payment_id -> Nullable<Uuid>,
+        reference -> Nullable<Text>,
+        reason -> Nullable<Text>,
+        failure_code -> Nullable<Text>,
+        failure_message -> Nullable<Text>,
+        entered_by -> Nullable<Text>,
+        paid_at -> Nullable<Timestamptz>,
+        reversed_at -> Nullable<Timestamptz>,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
     }

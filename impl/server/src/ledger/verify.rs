@@ -82,6 +82,98 @@ const CHECKS: &[(&str, &str)] = &[
      "SELECT format('subscription %s: a segment ends at %s and the next starts at %s', subscription_id, ends_at, next_at) AS found
       FROM (SELECT subscription_id, ends_at, lead(starts_at) OVER (PARTITION BY tenant_id, subscription_id ORDER BY starts_at) AS next_at FROM segments) s
       WHERE next_at <> ends_at"),
+    ("what was paid of an invoice is the sum of what moved it",
+     "SELECT format('invoice %s: paid %s, moved %s', i.invoice_id, i.paid_cents, COALESCE(a.amount, 0)) AS found
+      FROM invoices i LEFT JOIN (SELECT tenant_id, invoice_id, sum(amount_cents) AS amount FROM payment_allocations GROUP BY 1, 2) a USING (tenant_id, invoice_id)
+      WHERE i.document_type = 'invoice' AND i.paid_cents <> COALESCE(a.amount, 0)"),
+    ("what was credited of an invoice is the sum of its credit notes",
+     "SELECT format('invoice %s: credited %s, its notes %s', i.invoice_id, i.credited_cents, COALESCE(n.amount, 0)) AS found
+      FROM invoices i LEFT JOIN (SELECT tenant_id, referenced_invoice_id AS invoice_id, -sum(total_cents) AS amount FROM invoices
+        WHERE document_type = 'credit_note' AND number IS NOT NULL GROUP BY 1, 2) n USING (tenant_id, invoice_id)
+      WHERE i.document_type = 'invoice' AND i.credited_cents <> COALESCE(n.amount, 0)"),
+    ("a credit note is of the tenant, partner and currency of an issued invoice, and settled by being issued",
+     "SELECT format('credit note %s', n.invoice_id) AS found
+      FROM invoices n LEFT JOIN invoices i ON i.tenant_id = n.tenant_id AND i.invoice_id = n.referenced_invoice_id
+      WHERE n.document_type = 'credit_note' AND (i.number IS NULL OR n.number IS NULL OR (n.partner_id, n.currency) <> (i.partner_id, i.currency)
+        OR n.total_cents >= 0 OR n.due_cents <> 0 OR n.paid_cents <> 0)"),
+    ("every line of a credit note takes back a line of its invoice, and that is its amount",
+     "SELECT format('line %s of credit note %s: amount %s, takes back %s; tax %s, takes back %s', l.line_item_id, n.invoice_id, l.amount_cents, c.net_cents, l.tax_cents, c.tax_cents) AS found
+      FROM invoices n JOIN invoice_lines l USING (tenant_id, invoice_id) LEFT JOIN credit_note_lines c USING (tenant_id, line_item_id)
+        LEFT JOIN invoice_lines o ON o.tenant_id = c.tenant_id AND o.line_item_id = c.credited_line_item_id
+      WHERE n.document_type = 'credit_note' AND (c.line_item_id IS NULL OR c.invoice_id <> n.referenced_invoice_id OR o.invoice_id <> n.referenced_invoice_id
+        OR c.credit_note_id <> n.invoice_id OR l.amount_cents <> -c.net_cents OR l.tax_cents <> -c.tax_cents OR l.platform_cost_cents <> -c.cost_cents)"),
+    ("no line is taken back beyond its amount and its platform cost",
+     "SELECT format('line %s: amount %s, credited %s; cost %s, given back %s', l.line_item_id, l.amount_cents, c.net, l.platform_cost_cents, c.cost) AS found
+      FROM (SELECT tenant_id, credited_line_item_id AS line_item_id, sum(net_cents) AS net, sum(cost_cents) AS cost FROM credit_note_lines GROUP BY 1, 2) c
+        JOIN invoice_lines l USING (tenant_id, line_item_id)
+      WHERE NOT c.net BETWEEN least(l.amount_cents, 0) AND greatest(l.amount_cents, 0)
+        OR NOT c.cost BETWEEN least(l.platform_cost_cents, 0) AND greatest(l.platform_cost_cents, 0)"),
+    ("the platform's cost of a document's lines is in the ledger",
+     "SELECT format('invoice %s: lines %s, posted %s', invoice_id, COALESCE(l.cost, 0), COALESCE(p.cost, 0)) AS found
+      FROM (SELECT tenant_id, invoice_id, sum(platform_cost_cents) AS cost FROM invoice_lines GROUP BY 1, 2) l
+      FULL JOIN (SELECT j.tenant_id, j.invoice_id, sum(e.amount_cents) AS cost FROM journals j JOIN ledger_entries e USING (tenant_id, journal_id)
+        WHERE e.account = 'partner_cost' GROUP BY 1, 2) p USING (tenant_id, invoice_id)
+      WHERE COALESCE(l.cost, 0) <> COALESCE(p.cost, 0)"),
+    ("the state of an issued invoice is that of what is due",
+     "SELECT format('invoice %s (%s) is %s: due %s, credited %s of %s', invoice_id, number, status, due_cents, credited_cents, total_cents) AS found FROM invoices
+      WHERE document_type = 'invoice' AND number IS NOT NULL AND CASE status
+        WHEN 'paid' THEN due_cents <> 0 AND payment_reversed_at IS NULL
+        WHEN 'void' THEN credited_cents <> total_cents OR paid_cents <> 0
+        ELSE due_cents <= 0 END"),
+    ("a payment's parts are its amount",
+     "SELECT format('%s %s (%s) of invoice %s: %s, for the invoice %s, credit %s', p.kind, p.payment_id, p.method_type, p.invoice_id, p.amount_cents, p.paid, p.credit) AS found
+      FROM (SELECT *,
+          (SELECT COALESCE(sum(a.amount_cents), 0) FROM payment_allocations a WHERE a.tenant_id = p.tenant_id AND a.payment_id = p.payment_id) AS paid,
+          (SELECT COALESCE(sum(c.amount_cents), 0) FROM customer_credit_entries c WHERE c.tenant_id = p.tenant_id AND c.payment_id = p.payment_id) AS credit
+        FROM payments p WHERE status = 'succeeded') p
+      WHERE CASE WHEN kind = 'refund' THEN (amount_cents <> -paid - credit OR paid > 0 OR credit > 0)
+        WHEN method_type = 'customer_credit' THEN (paid <> amount_cents OR credit <> -amount_cents)
+        WHEN method_type = 'write_off' THEN (paid <> amount_cents OR credit <> 0)
+        ELSE amount_cents <> paid + credit END"),
+    ("no more goes back of a payment than came in by it",
+     "SELECT format('payment %s: %s, sent back %s', p.payment_id, p.amount_cents, r.amount) AS found
+      FROM (SELECT tenant_id, refunds_payment_id AS payment_id, sum(amount_cents) AS amount FROM payments
+        WHERE kind = 'refund' AND status IN ('created', 'pending', 'unknown', 'succeeded') GROUP BY 1, 2) r JOIN payments p USING (tenant_id, payment_id)
+      WHERE r.amount > p.amount_cents OR p.kind <> 'payment' OR p.provider_account IS NULL"),
+    ("what came in and was not sent back is on its invoice, credit, or was used elsewhere",
+     "SELECT format('invoice %s: net money %s and applied credit %s, on the invoice %s, became credit %s', i.invoice_id, m.money, a.applied, a.held, c.given) AS found
+      FROM invoices i
+      CROSS JOIN LATERAL (SELECT COALESCE(sum(CASE kind WHEN 'refund' THEN -amount_cents ELSE amount_cents END), 0) AS money FROM payments p
+        WHERE p.tenant_id = i.tenant_id AND p.invoice_id = i.invoice_id AND p.status = 'succeeded' AND p.provider_account IS NOT NULL) m
+      CROSS JOIN LATERAL (SELECT COALESCE(sum(amount_cents) FILTER (WHERE kind = 'credit_applied'), 0) AS applied,
+          COALESCE(sum(amount_cents) FILTER (WHERE kind NOT IN ('write_off', 'write_off_reversed')), 0) AS held FROM payment_allocations a
+        WHERE a.tenant_id = i.tenant_id AND a.invoice_id = i.invoice_id) a
+      CROSS JOIN LATERAL (SELECT COALESCE(sum(amount_cents) FILTER (WHERE kind <> 'applied'), 0) AS given FROM customer_credit_entries c
+        WHERE c.tenant_id = i.tenant_id AND c.origin_invoice_id = i.invoice_id) c
+      WHERE i.document_type = 'invoice' AND i.number IS NOT NULL AND (m.money + a.applied <> a.held + c.given OR m.money < 0)"),
+    ("credit of the tenants is what the ledger says, and never below 0",
+     "SELECT format('tenant %s, partner %s, %s: credit %s, ledger %s', tenant_id, partner_id, currency, COALESCE(c.amount, 0), COALESCE(l.amount, 0)) AS found
+      FROM (SELECT tenant_id, partner_id, currency, sum(amount_cents) AS amount FROM customer_credit_entries GROUP BY 1, 2, 3) c
+      FULL JOIN (SELECT tenant_id, partner_id, currency, -sum(amount_cents) AS amount FROM ledger_entries WHERE account = 'customer_credit' GROUP BY 1, 2, 3) l
+        USING (tenant_id, partner_id, currency) WHERE COALESCE(c.amount, 0) <> COALESCE(l.amount, 0) OR c.amount < 0"),
+    ("no credit is used beyond what was given",
+     "SELECT format('credit %s: %s is left', lot_id, sum(amount_cents)) AS found FROM customer_credit_entries GROUP BY tenant_id, lot_id HAVING sum(amount_cents) < 0"),
+    ("the money of the payments is what the ledger has on their accounts",
+     "SELECT format('tenant %s, partner %s, %s at %s: payments %s, ledger %s', tenant_id, partner_id, currency, account, COALESCE(p.amount, 0), COALESCE(l.amount, 0)) AS found
+      FROM (SELECT tenant_id, partner_id, currency, 'clearing:' || provider_account AS account, sum(CASE kind WHEN 'refund' THEN -amount_cents ELSE amount_cents END) AS amount
+        FROM payments WHERE status = 'succeeded' AND provider_account IS NOT NULL GROUP BY 1, 2, 3, 4) p
+      FULL JOIN (SELECT tenant_id, partner_id, currency, account, sum(amount_cents) AS amount FROM ledger_entries WHERE account LIKE 'clearing:%' GROUP BY 1, 2, 3, 4) l
+        USING (tenant_id, partner_id, currency, account) WHERE COALESCE(p.amount, 0) <> COALESCE(l.amount, 0)"),
+    ("what was given up is what the ledger says",
+     "SELECT format('tenant %s, partner %s, %s: given up %s, ledger %s', tenant_id, partner_id, currency, COALESCE(a.amount, 0), COALESCE(l.amount, 0)) AS found
+      FROM (SELECT tenant_id, partner_id, currency, sum(amount_cents) AS amount FROM payment_allocations WHERE kind IN ('write_off', 'write_off_reversed') GROUP BY 1, 2, 3) a
+      FULL JOIN (SELECT tenant_id, partner_id, currency, sum(amount_cents) AS amount FROM ledger_entries WHERE account = 'write_off' GROUP BY 1, 2, 3) l
+        USING (tenant_id, partner_id, currency) WHERE COALESCE(a.amount, 0) <> COALESCE(l.amount, 0)"),
+    ("nothing is billed by two documents that stand",
+     "SELECT format('%s of %s %s from %s is billed %s times', b.kind, b.source_type, b.source_id, b.period_start, count(*)) AS found
+      FROM billed_items b LEFT JOIN invoices i USING (tenant_id, invoice_id) WHERE i.status IS DISTINCT FROM 'void'
+      GROUP BY b.tenant_id, b.source_type, b.source_id, b.period_start, b.kind HAVING count(*) > 1"),
+    ("recurring revenue is what its changes add up to",
+     "SELECT format('subscription %s: counts with %s, its changes say %s', s.subscription_id, c.counts, COALESCE(m.amount, 0)) AS found
+      FROM subscriptions s
+      CROSS JOIN LATERAL (SELECT CASE WHEN s.status IN ('active', 'past_due', 'cancelling') AND s.billing_period <> 'one_time' THEN s.mrr_amount_cents ELSE 0 END AS counts) c
+      LEFT JOIN (SELECT tenant_id, subscription_id, sum(delta_cents) AS amount FROM mrr_changes GROUP BY 1, 2) m USING (tenant_id, subscription_id)
+      WHERE c.counts <> COALESCE(m.amount, 0)"),
 ];
 
 #[derive(QueryableByName)]

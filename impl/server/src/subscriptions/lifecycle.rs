@@ -5,6 +5,7 @@
 //! sign of a new month), later the clock of a simulation. So periods and segments tile time however late anybody looks.
 use super::store::{self, BilledItemRow, PeriodRow, SegmentRow, SubscriptionRow};
 use super::view;
+use crate::audit;
 use crate::catalog::{self, PlanPrice};
 use crate::db::Conn;
 use crate::error::{Error, Result};
@@ -36,7 +37,12 @@ pub async fn advance(
         let Some(at) = sub.next_event_at.filter(|at| *at <= until) else {
             return if changed { store::save(conn, op, sub).await } else { Ok(()) };
         };
+        let counted = store::counted(sub)?;
         step(conn, op, settings, sub, at).await?;
+        if store::counted(sub)? != counted {
+            // It happened then, however late it is looked at.
+            store::note_revenue(conn, op, sub, at).await?;
+        }
         sub.next_event_at = next_event(sub)?;
         changed = true;
     }
@@ -271,6 +277,26 @@ async fn end(
     sub.event_sequence += 1;
     let data = view::cancelled_event(sub, &price, to, at)?;
     events::emit(conn, op, event(sub, "subscription.cancelled"), &data).await
+}
+
+/// Brings back the subscriptions that waited for an invoice on which nothing is due any more: those with a line on it, and
+/// none on another one that is overdue. Runs under the invoice's lock.
+pub async fn recover(conn: &mut Conn, op: &OpContext, tenant_id: &str, invoice_id: Uuid) -> Result<()> {
+    for subscription_id in store::waiting_for(conn, tenant_id, invoice_id).await? {
+        let mut sub = store::lock(conn, tenant_id, subscription_id).await?;
+        if state(&sub)? != State::PastDue {
+            continue;
+        }
+        let before = sub.clone();
+        let price = catalog::plan_in_force(conn, sub.plan_id, op.now).await?;
+        transition(&mut sub, State::Active)?;
+        sub.past_due_since = None;
+        changed(conn, op, &before, &mut sub, &price, ChangeKind::StatusChange).await?;
+        sub.next_event_at = next_event(&sub)?;
+        store::save(conn, op, &mut sub).await?;
+        audit::record(conn, op, super::audited(&sub), Some(&before), Some(&sub)).await?;
+    }
+    Ok(())
 }
 
 async fn changed(

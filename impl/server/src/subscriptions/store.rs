@@ -1,12 +1,17 @@
 //! SQL of subscriptions, their periods and segments.
 use crate::db::Conn;
-use crate::db::schema::{billed_items, billing_profiles, segments, subscription_periods, subscriptions};
+use crate::db::schema::{
+    billed_items, billing_profiles, mrr_changes, segments, subscription_periods, subscriptions,
+};
+use crate::db::statement::statement;
 use crate::error::{Error, Result, on_conflict};
 use crate::op::OpContext;
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::Text;
+use diesel::sql_types::{Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
+use scaicontrol_domain::money::Cents;
+use scaicontrol_domain::mrr;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -158,10 +163,54 @@ pub async fn insert(conn: &mut Conn, row: &SubscriptionRow) -> Result<()> {
     Ok(())
 }
 
-/// Writes every column of the row back, with the time of the operation.
+/// Writes every column of the row back, with the time of the operation, and what that means for recurring revenue.
 pub async fn save(conn: &mut Conn, op: &OpContext, row: &mut SubscriptionRow) -> Result<()> {
     row.updated_at = op.now;
     diesel::update(&*row).set(&*row).execute(conn).await?;
+    note_revenue(conn, op, row, op.now).await
+}
+
+/// What the subscription counts with in recurring revenue, if it counts.
+pub fn counted(row: &SubscriptionRow) -> Result<Option<Cents>> {
+    let state = row.status.parse().map_err(Error::internal)?;
+    let interval = row.billing_period.parse().map_err(Error::internal)?;
+    Ok(mrr::counted(state, interval, Cents(row.mrr_amount_cents)))
+}
+
+/// Writes down that the subscription counts differently from `at` on, if it does. Runs under its lock.
+pub async fn note_revenue(
+    conn: &mut Conn,
+    op: &OpContext,
+    row: &SubscriptionRow,
+    at: DateTime<Utc>,
+) -> Result<()> {
+    use mrr_changes as t;
+    let last: Option<(i32, Option<i64>)> = t::table
+        .filter(t::tenant_id.eq(&row.tenant_id).and(t::subscription_id.eq(row.subscription_id)))
+        .select((t::ordinal, t::counted_cents))
+        .order(t::ordinal.desc())
+        .first(conn)
+        .await
+        .optional()?;
+    let (ordinal, before) = last.unwrap_or((0, None));
+    let after = counted(row)?;
+    let moved = mrr::movement(before.map(Cents), after).map_err(Error::internal)?;
+    let Some((kind, delta)) = moved else { return Ok(()) };
+    diesel::insert_into(t::table)
+        .values((
+            t::tenant_id.eq(&row.tenant_id),
+            t::subscription_id.eq(row.subscription_id),
+            t::ordinal.eq(ordinal.checked_add(1).ok_or_else(|| Error::internal("too many changes"))?),
+            t::partner_id.eq(&row.partner_id),
+            t::kind.eq(kind.as_str()),
+            t::currency.eq(&row.currency),
+            t::delta_cents.eq(delta.0),
+            t::counted_cents.eq(after.map(|c| c.0)),
+            t::occurred_at.eq(at),
+            t::created_at.eq(op.now),
+        ))
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
@@ -213,6 +262,23 @@ pub async fn due(
             query.filter(t::next_event_at.gt(at).or(t::next_event_at.eq(at).and(t::subscription_id.gt(id))));
     }
     Ok(query.load(conn).await?)
+}
+
+/// Past due subscriptions with a line on the invoice, and none on another one that is overdue.
+pub async fn waiting_for(conn: &mut Conn, tenant_id: &str, invoice_id: Uuid) -> Result<Vec<Uuid>> {
+    let rows: Vec<(Uuid,)> = statement::<(SqlUuid,)>(
+        "SELECT s.subscription_id FROM subscriptions s
+         WHERE s.tenant_id = $1 AND s.status = 'past_due' AND EXISTS (SELECT 1 FROM invoice_lines l
+             WHERE l.tenant_id = s.tenant_id AND l.invoice_id = $2 AND l.subscription_id = s.subscription_id)
+           AND NOT EXISTS (SELECT 1 FROM invoices i JOIN invoice_lines l USING (tenant_id, invoice_id)
+             WHERE i.tenant_id = s.tenant_id AND i.due_cents > 0 AND (i.status = 'past_due' OR i.payment_reversed_at IS NOT NULL)
+               AND l.subscription_id = s.subscription_id) ORDER BY 1",
+    )
+    .bind::<Text, _>(tenant_id)
+    .bind::<SqlUuid, _>(invoice_id)
+    .load(conn)
+    .await?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
 /// Adds a billing period.

@@ -1,0 +1,114 @@
+//! The last steps of every document, invoice or credit note: its journal, and its number.
+//!
+//! Whoever comes here has stored the document as a draft, with its lines, and knows all of it but the number. What must
+//! hold of the whole document is checked here, before the number is taken: the row of the number's series stays locked
+//! from there to the commit, so what follows must be short and must not fail.
+use super::store::{self, InvoiceRow, LineRow};
+use crate::db::Conn;
+use crate::db::schema::invoice_numbers;
+use crate::error::{Error, Result};
+use crate::ledger;
+use crate::op::OpContext;
+use chrono::{Datelike, NaiveDate};
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Integer, Text};
+use diesel_async::RunQueryDsl;
+use scaicontrol_domain::invoice::{DocumentNumber, DocumentType};
+use scaicontrol_domain::ledger::{Document, finalize_journal};
+use scaicontrol_domain::money::{Cents, Currency};
+use scaicontrol_types::VatDetails;
+
+/// A document that is complete but for its number.
+#[derive(Debug)]
+pub struct Unissued<'a> {
+    /// Its row as it will be: sums, dates, snapshots and state.
+    pub row: InvoiceRow,
+    /// Its lines, as they are stored.
+    pub lines: &'a [LineRow],
+    /// What it posts.
+    pub document: &'a Document,
+    /// The seller's prefix of numbers.
+    pub prefix: &'a str,
+}
+
+/// Posts the document's journal, takes its number and writes its row, which is final from here on.
+pub async fn issue(conn: &mut Conn, op: &OpContext, unissued: Unissued<'_>) -> Result<InvoiceRow> {
+    let Unissued { mut row, lines, document, prefix } = unissued;
+    check(&row, lines)?;
+    let document_type: DocumentType = row.document_type.parse().map_err(Error::internal)?;
+    let issue_date = row.issue_date.ok_or_else(|| Error::internal("a document without an issue date"))?;
+    let currency = Currency::parse(&row.currency).map_err(Error::internal)?;
+    let entries = finalize_journal(currency, document).map_err(Error::internal)?;
+    let posting = ledger::Posting {
+        tenant_id: &row.tenant_id,
+        partner_id: &row.partner_id,
+        operation_key: format!("invoice.finalize:{}", row.invoice_id),
+        kind: document_type.as_str(),
+        invoice_id: Some(row.invoice_id),
+    };
+    ledger::post(conn, op, posting, &entries).await?;
+    row.number = Some(take_number(conn, &row, document_type, prefix, issue_date).await?);
+    store::save(conn, &row).await?;
+    Ok(row)
+}
+
+/// What must hold of a whole document before it has a number: its sums are those of its lines and of its VAT.
+fn check(row: &InvoiceRow, lines: &[LineRow]) -> Result<()> {
+    let details = row.vat_details.clone().ok_or_else(|| Error::internal("a document without VAT"))?;
+    let details: VatDetails = serde_json::from_value(details).map_err(Error::internal)?;
+    let sum =
+        |amounts: &mut dyn Iterator<Item = i64>| Cents::sum(amounts.map(Cents)).map_err(Error::internal);
+    let by_line =
+        (sum(&mut lines.iter().map(|l| l.amount_cents))?, sum(&mut lines.iter().map(|l| l.tax_cents))?);
+    let by_rate = (
+        sum(&mut details.breakdown.iter().map(|b| b.taxable_cents))?,
+        sum(&mut details.breakdown.iter().map(|b| b.tax_cents))?,
+    );
+    let document = (Cents(row.subtotal_cents), Cents(row.tax_cents));
+    if by_line != document || by_rate != document {
+        return Err(Error::internal(format!("document {} does not add up", row.invoice_id)));
+    }
+    Ok(())
+}
+
+#[derive(QueryableByName)]
+struct Taken {
+    #[diesel(sql_type = BigInt)]
+    last_value: i64,
+}
+
+/// Takes the next number of the seller's series in the year of the issue date, and keeps the series locked.
+async fn take_number(
+    conn: &mut Conn,
+    row: &InvoiceRow,
+    document_type: DocumentType,
+    prefix: &str,
+    issue_date: NaiveDate,
+) -> Result<String> {
+    let taken: Taken = diesel::sql_query(
+        "INSERT INTO invoice_counters AS c (partner_id, series, year, last_value) VALUES ($1, $2, $3, 1)
+         ON CONFLICT (partner_id, series, year) DO UPDATE SET last_value = c.last_value + 1 RETURNING last_value",
+    )
+    .bind::<Text, _>(&row.partner_id)
+    .bind::<Text, _>(document_type.as_str())
+    .bind::<Integer, _>(issue_date.year())
+    .get_result(conn)
+    .await?;
+    let sequence = u64::try_from(taken.last_value).map_err(Error::internal)?;
+    let number = DocumentNumber::new(prefix, document_type, issue_date.year(), sequence);
+    let number = number.ok_or_else(|| Error::internal("a number that cannot be written"))?.to_string();
+    use invoice_numbers as t;
+    diesel::insert_into(t::table)
+        .values((
+            t::partner_id.eq(&row.partner_id),
+            t::number.eq(&number),
+            t::series.eq(document_type.as_str()),
+            t::year.eq(issue_date.year()),
+            t::value.eq(taken.last_value),
+            t::tenant_id.eq(&row.tenant_id),
+            t::invoice_id.eq(row.invoice_id),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(number)
+}

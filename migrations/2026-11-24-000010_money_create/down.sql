@@ -1,0 +1,9 @@
+DROP TABLE mrr_changes;
+DROP TABLE customer_credit_entries;
+DROP TABLE customer_credit_accounts;
+DROP TABLE credit_note_lines;
+DROP TABLE payment_allocations;
+DROP TABLE payments;
+DROP FUNCTION sc_credit_lot_holds();
+DROP FUNCTION sc_credit_within_line();
+DROP FUNCTION sc_payment_frozen();
