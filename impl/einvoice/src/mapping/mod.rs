@@ -209,7 +209,9 @@ impl Mapping<'_> {
         let document = self.document;
         let (code, means) = match &document.payment {
             Payment::Transfer { iban, bic } => {
-                let code = if document.currency == Currency::EUR { "58" } else { "30" };
+                // SEPA is for euro; but between Danes Peppol knows no other code for an IBAN (DK-R-005).
+                let danish = [&document.seller, &document.buyer].iter().all(|p| p.country_code == "DK");
+                let code = if document.currency == Currency::EUR || danish { "58" } else { "30" };
                 let account = CreditTransfer {
                     account_identifier: compact(iban),
                     account_name: text(Some(&document.seller.name)),

@@ -137,11 +137,12 @@ pub fn validate(bytes: &[u8], limits: &Limits) -> Result<Report, Unreadable> {
     } else {
         bytes
     };
-    let read = model(xml, limits)?;
+    let (read, empty) = scanned(xml, limits)?;
     let declared = profiles::classify(read.invoice.specification_id.as_deref());
     let judged_by = declared.profile().unwrap_or(&EN16931);
     let mut violations: Vec<Violation> = read.entries.iter().map(rules::of_entry).collect();
     violations.extend(rules::check(&read.invoice, judged_by));
+    rules::check_empty(&empty, judged_by, &mut violations);
     // What they mend is nothing of ours.
     violations.iter_mut().for_each(|violation| violation.mend = None);
     violations.sort_by_key(|violation| violation.severity);
@@ -174,9 +175,14 @@ fn claim(declared: &Declaration) -> Claim {
 
 /// The model of an XML document, after the scan.
 pub(crate) fn model(xml: &[u8], limits: &Limits) -> Result<formats::Read, Unreadable> {
+    scanned(xml, limits).map(|(read, _)| read)
+}
+
+/// The model, and the names of empty elements.
+fn scanned(xml: &[u8], limits: &Limits) -> Result<(formats::Read, Vec<String>), Unreadable> {
     limits.check_size(xml.len())?;
-    scan::scan(xml, limits)?;
-    formats::read(xml).map_err(|error| match error {
+    let empty = scan::scan(xml, limits)?;
+    let read = formats::read(xml).map_err(|error| match error {
         formats::Error::Encoding { .. } => Unreadable::Encoding(error.to_string()),
         formats::Error::NotAnInvoice { .. } => Unreadable::NotAnInvoice(error.to_string()),
         formats::Error::TooDeep { limit, .. } => Unreadable::TooMuch { what: "nesting", max: limit },
@@ -184,5 +190,6 @@ pub(crate) fn model(xml: &[u8], limits: &Limits) -> Result<formats::Read, Unread
             Unreadable::Xml(format!("{message} at line {line}, column {column}"))
         }
         other => Unreadable::Xml(other.to_string()),
-    })
+    })?;
+    Ok((read, empty))
 }

@@ -15,8 +15,12 @@ const NAMESPACES_MAX: usize = 64;
 const NAMES_MAX: usize = 128;
 /// Second and later occurrences, under one parent, of elements that no invoice repeats.
 const REPEATS_MAX: usize = 500;
-/// Children of one name under one parent, lines aside.
-const SIBLINGS_MAX: usize = 2_000;
+/// The same of elements that invoices do repeat, lines aside.
+const REPEATING_MAX: usize = 20_000;
+/// Lines.
+const LINES_MAX: usize = 10_000;
+/// Empty elements that are remembered.
+const EMPTY_MAX: usize = 20;
 
 /// Elements that valid documents repeat under one parent.
 const REPEATING: &[&[u8]] = &[
@@ -39,8 +43,6 @@ const REPEATING: &[&[u8]] = &[
     b"PartyIdentification",
     b"PartyTaxScheme",
     b"PartyLegalEntity",
-    b"ID",
-    b"GlobalID",
     b"SpecifiedTaxRegistration",
     b"BillingReference",
     b"InvoiceReferencedDocument",
@@ -61,19 +63,33 @@ const REPEATING: &[&[u8]] = &[
 const LINES: &[&[u8]] =
     &[b"InvoiceLine", b"CreditNoteLine", b"SubInvoiceLine", b"IncludedSupplyChainTradeLineItem"];
 
-/// Checks that a document is bounded.
+/// Checks that a document is bounded. Answers the names of its empty elements, which Peppol and XRechnung forbid.
 ///
 /// # Errors
 /// [`Unreadable`] with the bound that it breaks.
-pub(super) fn scan(bytes: &[u8], limits: &Limits) -> Result<(), Unreadable> {
+pub(super) fn scan(bytes: &[u8], limits: &Limits) -> Result<Vec<String>, Unreadable> {
+    if bytes.starts_with(b"<\0") || bytes.starts_with(b"\0<") {
+        return Err(Unreadable::Encoding("UTF-16 needs a byte order mark".into()));
+    }
     let text = as_utf8(bytes);
-    let mut scan = Scan { limits, open: Vec::new(), elements: 0, repeats: 0, namespaces: 0 };
+    let mut scan = Scan {
+        limits,
+        open: Vec::new(),
+        elements: 0,
+        repeats: 0,
+        repeating: 0,
+        namespaces: 0,
+        empty: Vec::new(),
+    };
     let mut rest: &[u8] = &text;
     while let Some(at) = rest.iter().position(|byte| *byte == b'<') {
-        rest = rest.get(at..).unwrap_or_default();
+        let (before, tag) = rest.split_at_checked(at).unwrap_or_default();
+        scan.text(before);
+        rest = tag;
         rest = if let Some(comment) = rest.strip_prefix(b"<!--") {
             after(comment, b"-->")?
         } else if let Some(data) = rest.strip_prefix(b"<![CDATA[") {
+            scan.text(b"data");
             after(data, b"]]>")?
         } else if rest.starts_with(b"<!") {
             return Err(Unreadable::DocumentType);
@@ -92,7 +108,7 @@ pub(super) fn scan(bytes: &[u8], limits: &Limits) -> Result<(), Unreadable> {
     if !scan.open.is_empty() {
         return Err(Unreadable::Xml("an element is not closed".into()));
     }
-    Ok(())
+    Ok(scan.empty)
 }
 
 /// UTF-16 with its mark becomes UTF-8; everything else stays. What is wrong in it becomes a replacement character here
@@ -118,8 +134,10 @@ fn after<'a>(bytes: &'a [u8], mark: &[u8]) -> Result<&'a [u8], Unreadable> {
 }
 
 /// An element that is not closed yet.
-#[derive(Default)]
 struct Open<'a> {
+    name: &'a [u8],
+    /// Whether it holds text or an element.
+    has_content: bool,
     /// Names of its children so far, and how many of each.
     children: Vec<(&'a [u8], usize)>,
     /// Namespaces that it declares.
@@ -131,7 +149,9 @@ struct Scan<'a, 'l> {
     open: Vec<Open<'a>>,
     elements: usize,
     repeats: usize,
+    repeating: usize,
     namespaces: usize,
+    empty: Vec<String>,
 }
 
 impl<'a> Scan<'a, '_> {
@@ -146,7 +166,10 @@ impl<'a> Scan<'a, '_> {
         if NAMESPACES_MAX < self.namespaces {
             return Err(Unreadable::TooMuch { what: "namespaces", max: NAMESPACES_MAX });
         }
-        self.open.push(Open { children: Vec::new(), namespaces: declared });
+        if let Some(parent) = self.open.last_mut() {
+            parent.has_content = true;
+        }
+        self.open.push(Open { name, has_content: false, children: Vec::new(), namespaces: declared });
         if is_empty {
             self.close();
         } else if self.limits.max_depth < self.open.len() {
@@ -158,6 +181,17 @@ impl<'a> Scan<'a, '_> {
     fn close(&mut self) {
         if let Some(closed) = self.open.pop() {
             self.namespaces = self.namespaces.saturating_sub(closed.namespaces);
+            if !closed.has_content && self.empty.len() < EMPTY_MAX {
+                self.empty.push(String::from_utf8_lossy(closed.name).into_owned());
+            }
+        }
+    }
+
+    fn text(&mut self, text: &[u8]) {
+        if let Some(parent) = self.open.last_mut()
+            && !text.trim_ascii().is_empty()
+        {
+            parent.has_content = true;
         }
     }
 
@@ -176,17 +210,21 @@ impl<'a> Scan<'a, '_> {
             return Ok(());
         };
         *times = times.saturating_add(1);
-        if SIBLINGS_MAX < *times && !LINES.contains(&name) {
-            return Err(Unreadable::TooMuch { what: "equal elements in one place", max: SIBLINGS_MAX });
+        if LINES.contains(&name) {
+            return within("lines", *times, LINES_MAX);
         }
-        if !REPEATING.contains(&name) {
-            self.repeats = self.repeats.saturating_add(1);
-            if REPEATS_MAX < self.repeats {
-                return Err(Unreadable::TooMuch { what: "repeated elements", max: REPEATS_MAX });
-            }
-        }
-        Ok(())
+        let (counted, max) = if REPEATING.contains(&name) {
+            (&mut self.repeating, REPEATING_MAX)
+        } else {
+            (&mut self.repeats, REPEATS_MAX)
+        };
+        *counted = counted.saturating_add(1);
+        within("repeated elements", *counted, max)
     }
+}
+
+fn within(what: &'static str, count: usize, max: usize) -> Result<(), Unreadable> {
+    if max < count { Err(Unreadable::TooMuch { what, max }) } else { Ok(()) }
 }
 
 /// The name without its prefix.

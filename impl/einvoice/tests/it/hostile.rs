@@ -74,20 +74,27 @@ fn what_would_be_quadratic() {
     assert!(matches!(refused("repeats", text.as_bytes()), Unreadable::TooMuch { .. }));
 }
 
-/// The most that the limits let through has to be judged in time too.
+/// The most that the limits let through has to be judged in time too: thousands of lines that each repeat what may
+/// stand once, or that each say what may stand once in the document.
 #[test]
 fn the_largest_that_passes_is_judged_in_time() {
     let text = invoice();
     let (head, rest) = text.split_once("<cac:InvoiceLine>").expect("a line");
     let (line, _) = rest.split_once("</cac:InvoiceLine>").expect("its end");
-    let doubled = line.replace("<cbc:ID>1</cbc:ID>", "<cbc:ID>1</cbc:ID><cbc:ID>2</cbc:ID>");
-    let lines = format!("<cac:InvoiceLine>{doubled}</cac:InvoiceLine>").repeat(9_000);
-    let large = format!("{head}{lines}</Invoice>");
-    assert!(matches!(judge("lines", large.as_bytes()), Ok(false) | Err(Unreadable::TooMuch { .. })));
-    let dates = "<ram:ApplicableTradeTax><ram:TaxPointDate><udt:DateString format='102'>20260301</udt:DateString></ram:TaxPointDate></ram:ApplicableTradeTax>".repeat(1_999);
-    let cii = String::from_utf8(build(&case("domestic_business"), Profile::Cii).expect("it builds").bytes).expect("UTF-8");
-    let cii = cii.replace("</ram:ApplicableHeaderTradeSettlement>", &format!("{dates}</ram:ApplicableHeaderTradeSettlement>"));
-    assert_eq!(judge("dates", cii.as_bytes()), Ok(false));
+    let noted = format!("<cac:InvoiceLine>{}{line}</cac:InvoiceLine>", "<cbc:Note>n</cbc:Note>".repeat(3));
+    let large = format!("{head}{}</Invoice>", noted.repeat(4_000));
+    assert_eq!(judge("lines", large.as_bytes()), Ok(false));
+    let cii = String::from_utf8(build(&case("domestic_business"), Profile::Cii).expect("it builds").bytes);
+    let cii = cii.expect("UTF-8");
+    let date = "<ram:TaxPointDate><udt:DateString format='102'>20260301</udt:DateString></ram:TaxPointDate>";
+    let (head, rest) = cii.split_once("<ram:IncludedSupplyChainTradeLineItem>").expect("a line");
+    let (line, tail) = rest.split_once("</ram:IncludedSupplyChainTradeLineItem>").expect("its end");
+    let dated = line.replace("<ram:TypeCode>VAT</ram:TypeCode>", &format!("<ram:TypeCode>VAT</ram:TypeCode>{date}"));
+    let dated = format!("<ram:IncludedSupplyChainTradeLineItem>{dated}</ram:IncludedSupplyChainTradeLineItem>");
+    let large = format!("{head}{}{tail}", dated.repeat(4_000));
+    assert_eq!(judge("dates", large.as_bytes()), Ok(false));
+    let lines = format!("{ROOT}>{}</Invoice>", "<InvoiceLine/>".repeat(10_002));
+    assert!(matches!(refused("lines", lines.as_bytes()), Unreadable::TooMuch { what: "lines", .. }));
 }
 
 #[test]
