@@ -7,6 +7,7 @@ mod ci;
 mod client;
 mod codegen;
 mod dev;
+mod judges;
 mod lint;
 mod pg;
 mod prepare;
@@ -23,6 +24,7 @@ const USAGE: &str = "usage: cargo xtask <task>
                      builds and runs the development server, with a database of its own
   test [FILTER…]     the tests, with a database of their own; FILTER is a part of a test's name
   ci                 every check that CI makes
+  judges             e-invoices of every case, judged by the official rules
   schemathesis       an outside judge of a running server, by its own document
   bench [NAME…] [--json FILE] [--quick] [--rounds N] [--stored N]
                      what the server can do, each beside a baseline of the same run
@@ -53,6 +55,7 @@ fn run() -> Result<()> {
         ["test", filters @ ..] => test::test(root, filters),
         ["bench", options @ ..] => bench::bench(root, options),
         ["ci"] => ci::ci(root),
+        ["judges"] => judges::judges(root),
         ["schemathesis"] => ci::schemathesis(root),
         ["tidy"] => tidy::tidy(root),
         ["pg"] => pg::serve(root),

@@ -1,0 +1,128 @@
+//! Owns which rules a document must keep: the library's, and those that it lacks.
+
+mod national;
+mod numbers;
+
+use en16931::profiles::{EN16931, PEPPOL_BIS_3, XRECHNUNG};
+use en16931::{BtId, Group, Invoice, Path, Profile as RuleSet};
+use en16931_formats::report::{Entry, Kind};
+use rust_decimal::Decimal;
+
+use crate::format::Profile;
+use crate::violation::{Severity, Violation};
+
+/// The rule set of a profile.
+pub(crate) fn of(profile: Profile) -> &'static RuleSet {
+    match profile {
+        Profile::Ubl | Profile::Cii | Profile::Facturx => &EN16931,
+        Profile::PeppolBis3 => &PEPPOL_BIS_3,
+        Profile::XrechnungUbl | Profile::XrechnungCii => &XRECHNUNG,
+    }
+}
+
+/// Every broken rule, fatal ones first.
+pub(crate) fn check(invoice: &Invoice, rules: &'static RuleSet) -> Vec<Violation> {
+    let mut found: Vec<Violation> =
+        rules.validate(invoice).findings().iter().map(Violation::of).collect();
+    if std::ptr::eq(rules, &PEPPOL_BIS_3) {
+        national::check(invoice, &mut found);
+    }
+    if is_xrechnung(rules) {
+        payment_means(invoice, &mut found);
+    }
+    found.sort_by_key(|violation| violation.severity);
+    found
+}
+
+/// XRechnung and its variants.
+fn is_xrechnung(rules: &RuleSet) -> bool {
+    rules.slug.starts_with(XRECHNUNG.slug)
+}
+
+/// BR-DE-1 of a document that was read: CII carries the remittance text (BT-83) outside the payment instructions, so
+/// that the model has them although there are none.
+fn payment_means(invoice: &Invoice, found: &mut Vec<Violation>) {
+    let stated = invoice.payment.as_ref().is_some_and(|p| p.means_code.is_some() || p.means.is_some());
+    if !stated && found.iter().all(|violation| violation.rule != "BR-DE-1") {
+        let path = Path::group(Group::Payment);
+        let text = "An invoice shall contain information on \"PAYMENT INSTRUCTIONS\" (BG-16).";
+        found.push(Violation::new("BR-DE-1", Severity::Fatal, path, text));
+    }
+}
+
+/// The one element that may be empty, as the schema of CII wants it.
+const EMPTY_DELIVERY: &str = "ApplicableHeaderTradeDelivery";
+
+/// PEPPOL-EN16931-R008 over the elements of a document that was read; the model cannot tell an empty one.
+pub(crate) fn check_empty(empty: &[String], rules: &'static RuleSet, found: &mut Vec<Violation>) {
+    const RULE: &str = "PEPPOL-EN16931-R008";
+    if !(is_xrechnung(rules) || std::ptr::eq(rules, &PEPPOL_BIS_3)) {
+        return;
+    }
+    found.retain(|violation| violation.rule != RULE);
+    found.extend(empty.iter().filter(|name| !name.ends_with(EMPTY_DELIVERY)).map(|name| Violation {
+        rule: RULE.to_owned(),
+        severity: Severity::Fatal,
+        place: name.clone(),
+        text: "Document MUST not contain empty elements.".to_owned(),
+        mend: None,
+    }));
+}
+
+/// Terms whose amounts have at most two decimals, and the rules that say so.
+const DECIMALS: &[(u16, &str)] = &[
+    (92, "BR-DEC-01"),
+    (93, "BR-DEC-02"),
+    (99, "BR-DEC-05"),
+    (100, "BR-DEC-06"),
+    (106, "BR-DEC-09"),
+    (107, "BR-DEC-10"),
+    (108, "BR-DEC-11"),
+    (109, "BR-DEC-12"),
+    (110, "BR-DEC-13"),
+    (111, "BR-DEC-15"),
+    (112, "BR-DEC-14"),
+    (113, "BR-DEC-16"),
+    (114, "BR-DEC-17"),
+    (115, "BR-DEC-18"),
+    (116, "BR-DEC-19"),
+    (117, "BR-DEC-20"),
+    (131, "BR-DEC-23"),
+    (136, "BR-DEC-24"),
+    (137, "BR-DEC-25"),
+    (141, "BR-DEC-27"),
+    (142, "BR-DEC-28"),
+];
+
+/// The rule that an amount with too many decimals breaks: the model holds none, so the reader reports it.
+fn decimals_rule(entry: &Entry) -> Option<&'static str> {
+    let value: Decimal = entry.value.as_deref()?.trim().parse().ok()?;
+    let term = entry.term.as_deref()?;
+    let known = DECIMALS.iter().find(|(number, _)| term.ends_with(&BtId(*number).to_string()));
+    known.filter(|_| entry.kind == Kind::Malformed && 2 < value.scale()).map(|(_, rule)| *rule)
+}
+
+/// What the reader or writer of a syntax has to say about an element.
+pub(crate) fn of_entry(entry: &Entry) -> Violation {
+    let severity = match entry.kind {
+        // An element outside the subset of EN 16931 is a warning in the official rules.
+        Kind::Unmapped if entry.rule.is_some() => Severity::Warning,
+        _ => entry.level().into(),
+    };
+    let mut text = entry.message.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some(value) = &entry.value {
+        let shown: String = value.chars().take(100).collect();
+        text.push_str(&format!(" ({shown:?})"));
+    }
+    let rule = decimals_rule(entry).or(entry.rule.as_deref());
+    Violation {
+        rule: rule.map_or_else(|| format!("XML-{}", entry.kind.as_str().to_uppercase()), str::to_owned),
+        severity,
+        place: match &entry.term {
+            Some(term) => format!("{} {term}", entry.path),
+            None => entry.path.clone(),
+        },
+        text,
+        mend: None,
+    }
+}
