@@ -477,7 +477,7 @@ fn note(group: &TaxGroup, language: Language) -> Option<String> {
     }
 }
 
-fn party(party: &Party, locale: Locale) -> PartyView {
+pub(crate) fn party(party: &Party, locale: Locale) -> PartyView {
     PartyView {
         name: party.name.clone(),
         address: address(party, locale),
