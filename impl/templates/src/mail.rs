@@ -1,0 +1,269 @@
+//! Owns what the templates of mails can name, and the facts that they are written from.
+
+use chrono::NaiveDate;
+use rust_decimal::Decimal;
+use scaicontrol_domain::money::{Cents, Currency, MoneyError};
+
+use crate::context::{DocumentView, InvoiceContext, LineView, PartyView, PaymentView, TaxView, TotalsView, VatView, party};
+use crate::describe::context_type;
+use crate::document::{Document, Party};
+use crate::locale::{Labels, Language, Locale};
+
+/// What every mail is addressed with.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Envelope {
+    /// Name of the person that it goes to, if known.
+    pub recipient_name: Option<String>,
+    /// Page of the portal that the mail leads to, an absolute address. Images of a mail may come from its host.
+    pub portal_url: Option<String>,
+    /// Words of the person who sends it.
+    pub message: Option<String>,
+}
+
+/// The facts of a trial that is about to end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrialEnding {
+    /// Who sells.
+    pub seller: Party,
+    /// Who tries.
+    pub buyer: Party,
+    /// Name of the service.
+    pub service: String,
+    /// Name of the plan.
+    pub plan: String,
+    /// Last day of the trial.
+    pub trial_end: NaiveDate,
+    /// Whole days from today to that day.
+    pub days_left: u32,
+    /// Price of a period after it, without VAT.
+    pub price: Cents,
+    /// Currency of that price.
+    pub currency: Currency,
+    /// The unit of that period: `month`, `year`.
+    pub interval: String,
+}
+
+/// The facts of a payment that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PaymentFailed {
+    /// What was to be charged, in the currency of the document.
+    pub amount: Cents,
+    /// The means of payment, as the customer knows it: `Visa •••• 4242`.
+    pub method: Option<String>,
+    /// Why it failed, in words for people.
+    pub reason: Option<String>,
+    /// The day of the attempt.
+    pub failed_on: NaiveDate,
+    /// The day of the next one; `None` when there is none.
+    pub next_attempt_on: Option<NaiveDate>,
+}
+
+context_type! {
+    /// How a mail is addressed.
+    MailView {
+        /// Name of the person that the mail goes to
+        recipient_name: Option<String>,
+        /// Address of the page that the mail leads to
+        portal_url: Option<String>,
+        /// Words of the person who sends it
+        message: Option<String>,
+    }
+}
+
+context_type! {
+    /// Everything that the mail of an invoice or credit note can name.
+    InvoiceMail {
+        /// Language of the mail, a code of two letters
+        language: &'static str,
+        /// How the mail is addressed
+        mail: MailView,
+        /// The document itself
+        invoice: DocumentView,
+        /// Who sells
+        seller: PartyView,
+        /// Who buys
+        buyer: PartyView,
+        /// The lines
+        lines: Vec<LineView>,
+        /// VAT by rate
+        taxes: Vec<TaxView>,
+        /// How VAT was decided
+        vat: VatView,
+        /// The sums
+        totals: TotalsView,
+        /// How to pay
+        payment: PaymentView,
+        /// The fixed texts, in the language of the mail
+        labels: &'static Labels,
+    }
+}
+
+context_type! {
+    /// A subscription whose trial ends.
+    SubscriptionView {
+        /// Name of the service
+        service: String,
+        /// Name of the plan
+        plan: String,
+        /// Last day of the trial, in words
+        trial_end: String,
+        /// Last day of the trial, as YYYY-MM-DD
+        trial_end_iso: String,
+        /// Whole days until then
+        days_left: i64,
+        /// Price of a period afterwards without VAT, with currency
+        price: String,
+        /// That price in cents
+        price_cents: i64,
+        /// The period of that price, such as month
+        interval: String,
+    }
+}
+
+context_type! {
+    /// Everything that the mail about the end of a trial can name.
+    TrialEndingMail {
+        /// Language of the mail, a code of two letters
+        language: &'static str,
+        /// How the mail is addressed
+        mail: MailView,
+        /// Who sells
+        seller: PartyView,
+        /// Who tries
+        buyer: PartyView,
+        /// The subscription
+        subscription: SubscriptionView,
+        /// The fixed texts of documents, in the language of the mail
+        labels: &'static Labels,
+    }
+}
+
+context_type! {
+    /// A payment that failed.
+    FailureView {
+        /// What was to be charged, with currency
+        amount: String,
+        /// What was to be charged, in cents
+        amount_cents: i64,
+        /// The means of payment
+        method: Option<String>,
+        /// Why it failed
+        reason: Option<String>,
+        /// The day of the attempt, in words
+        failed_on: String,
+        /// The day of the next attempt, in words; none when there is none
+        next_attempt_on: Option<String>,
+    }
+}
+
+context_type! {
+    /// Everything that the mail about a failed payment can name.
+    PaymentFailedMail {
+        /// Language of the mail, a code of two letters
+        language: &'static str,
+        /// How the mail is addressed
+        mail: MailView,
+        /// The invoice that was to be paid
+        invoice: DocumentView,
+        /// Who sells
+        seller: PartyView,
+        /// Who buys
+        buyer: PartyView,
+        /// The sums of the invoice
+        totals: TotalsView,
+        /// The attempt
+        failure: FailureView,
+        /// The fixed texts of documents, in the language of the mail
+        labels: &'static Labels,
+    }
+}
+
+impl From<&Envelope> for MailView {
+    fn from(envelope: &Envelope) -> Self {
+        Self {
+            recipient_name: envelope.recipient_name.clone(),
+            portal_url: envelope.portal_url.clone(),
+            message: envelope.message.clone(),
+        }
+    }
+}
+
+impl InvoiceMail {
+    /// The mail that carries a document.
+    ///
+    /// # Errors
+    /// As [`InvoiceContext::new`].
+    pub fn new(document: &Document, envelope: &Envelope, language: Language) -> Result<Self, MoneyError> {
+        let context = InvoiceContext::new(document, language)?;
+        Ok(Self {
+            language: context.language,
+            mail: envelope.into(),
+            invoice: context.invoice,
+            seller: context.seller,
+            buyer: context.buyer,
+            lines: context.lines,
+            taxes: context.taxes,
+            vat: context.vat,
+            totals: context.totals,
+            payment: context.payment,
+            labels: context.labels,
+        })
+    }
+}
+
+impl TrialEndingMail {
+    /// The mail about the end of a trial.
+    pub fn new(facts: &TrialEnding, envelope: &Envelope, language: Language) -> Self {
+        let locale = Locale::new(language);
+        Self {
+            language: language.as_str(),
+            mail: envelope.into(),
+            seller: party(&facts.seller, locale),
+            buyer: party(&facts.buyer, locale),
+            subscription: SubscriptionView {
+                service: facts.service.clone(),
+                plan: facts.plan.clone(),
+                trial_end: locale.long_date(facts.trial_end),
+                trial_end_iso: facts.trial_end.to_string(),
+                days_left: i64::from(facts.days_left),
+                price: locale.money(facts.price, facts.currency),
+                price_cents: facts.price.0,
+                interval: locale.unit(&facts.interval, Decimal::ONE),
+            },
+            labels: locale.labels(),
+        }
+    }
+}
+
+impl PaymentFailedMail {
+    /// The mail about a failed payment of a document.
+    ///
+    /// # Errors
+    /// As [`InvoiceContext::new`].
+    pub fn new(
+        document: &Document,
+        facts: &PaymentFailed,
+        envelope: &Envelope,
+        language: Language,
+    ) -> Result<Self, MoneyError> {
+        let locale = Locale::new(language);
+        let context = InvoiceContext::new(document, language)?;
+        Ok(Self {
+            language: context.language,
+            mail: envelope.into(),
+            invoice: context.invoice,
+            seller: context.seller,
+            buyer: context.buyer,
+            totals: context.totals,
+            failure: FailureView {
+                amount: locale.money(facts.amount, document.currency),
+                amount_cents: facts.amount.0,
+                method: facts.method.clone(),
+                reason: facts.reason.clone(),
+                failed_on: locale.long_date(facts.failed_on),
+                next_attempt_on: facts.next_attempt_on.map(|date| locale.long_date(date)),
+            },
+            labels: context.labels,
+        })
+    }
+}
