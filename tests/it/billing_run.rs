@@ -138,7 +138,7 @@ async fn what_a_run_refuses() {
     post(json!({"dry_run": false, "until": "2026-03-10T09:00:01Z"})).await.refused(400).names("until");
     post(json!({"dry_run": true, "until": "8585-11-12T03:28:00Z"})).await.refused(400).names("until");
     post(json!({"dry_run": true, "until": "+262142-12-31T23:59:59Z"})).await.refused(400).names("until");
-    post(json!({"dry_run": true, "until": "2028-03-01T09:00:00Z"})).await.answers(200);
+    post(json!({"dry_run": true, "until": "2028-03-01T09:00:00Z"})).await.expect(200);
     post(json!({"dry_run": false, "until": "tomorrow"})).await.refused(400).names("until");
     post(json!({"dry_run": false, "tenant_id": "tnt_nobody"})).await.refused(404);
     post(json!({"dry_run": true, "tenant_id": "tnt_nobody"})).await.refused(404);

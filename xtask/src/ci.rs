@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: every check there is, one after the other; all run, whichever fails before.
 //!
 //! The closing lines of the tests are the last thing printed.
-use crate::{child, codegen, dev, pg, python, test, tidy};
+use crate::{child, codegen, dev, peers, pg, python, test, tidy};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
@@ -47,6 +47,7 @@ pub fn ci(root: &Path) -> Result<()> {
         closing = outcome.closing;
         if outcome.passed { Ok(()) } else { bail!("tests failed") }
     });
+    steps.run("peers", || peers::peers(root));
     steps.run("main job", || main_job(root));
     steps.run("schemathesis", || schemathesis(root));
     steps.report();

@@ -18,6 +18,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+mod sections;
+pub use sections::{Mail, MailTransport, Objects, S3, ScaiSend, Smtp, SmtpTls, Vies};
+
 /// How the text of a variable becomes a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -189,6 +192,37 @@ pub const KEYS: &[Key] = &[
         "false",
         "Whether services and subscribers may be at private addresses and plain http."
     ),
+    key!(
+        "objects.folder",
+        Text,
+        "",
+        "Folder for stored files (uploads, documents); without it and without a bucket there is no store."
+    ),
+    key!("objects.s3.bucket", Text, "", "Bucket for stored files, in place of a folder."),
+    key!("objects.s3.endpoint", Text, "", "Address of the S3 service; unset: that of AWS for the region."),
+    key!("objects.s3.region", Text, "\"us-east-1\"", "Region of the bucket."),
+    key!("objects.s3.access_key_id", Text, "", "Key for the bucket; unset: that of the machine's own role."),
+    key!("objects.s3.secret_access_key", Secret, "", "Its secret."),
+    key!("objects.timeout", Span, "\"10s\"", "Longest wait for one call of the store."),
+    key!("mail.transport", Text, "\"none\"", "`none` (mails wait), `smtp` or `scaisend`."),
+    key!("mail.from", Text, "", "Sender of all mails, as `Name <address>`; required by a transport."),
+    key!("mail.timeout", Span, "\"30s\"", "Longest wait for one mail to be taken."),
+    key!("mail.smtp.host", Text, "", "Mail server that takes the mails."),
+    key!("mail.smtp.port", Number, "0", "Its port; 0: 465 (implicit), 587 (starttls) or 25 (none)."),
+    key!("mail.smtp.tls", Text, "\"starttls\"", "`none`, `starttls` or `implicit`."),
+    key!("mail.smtp.user", Text, "", "User to log in as; unset: no login."),
+    key!("mail.smtp.password", Secret, "", "Its password."),
+    key!("mail.scaisend.base_url", Text, "", "Address of ScaiSend."),
+    key!("mail.scaisend.key", Secret, "", "Key for ScaiSend."),
+    key!("vies.enabled", Bool, "true", "Whether VAT numbers are looked up in the EU's register."),
+    key!(
+        "vies.base_url",
+        Text,
+        "\"https://ec.europa.eu/taxation_customs/vies/rest-api\"",
+        "Address of the register (VIES)."
+    ),
+    key!("vies.timeout", Span, "\"20s\"", "Longest wait for one answer of the register."),
+    key!("vies.recheck_after", Span, "\"30d\"", "Age at which an answer of the register is asked for again."),
     key!("secrets.active", Text, "", "Id of the key that new secrets are encrypted with."),
     key!("secrets.keys", SecretTable, "{}", "Keys for secrets at rest, as `id = 32 bytes in base64`."),
 ];
@@ -225,6 +259,12 @@ pub struct Config {
     pub registry: Registry,
     /// Calls to services, partners and subscribers.
     pub outbound: Outbound,
+    /// Stored files.
+    pub objects: Objects,
+    /// Outgoing mail.
+    pub mail: Mail,
+    /// The register of VAT numbers.
+    pub vies: Vies,
     /// Encryption of secrets at rest.
     pub secrets: Secrets,
 }
@@ -481,6 +521,9 @@ impl Config {
             ("auth.token_url", self.auth.token_url.as_ref()),
             ("auth.logout_url", self.auth.logout_url.as_ref()),
             ("public_url", self.public_url.as_ref()),
+            ("objects.s3.endpoint", self.objects.s3.endpoint.as_ref()),
+            ("mail.scaisend.base_url", self.mail.scaisend.base_url.as_ref()),
+            ("vies.base_url", Some(&self.vies.base_url)),
         ];
         for (name, url) in urls {
             if let Some(url) = url {
@@ -513,6 +556,10 @@ impl Config {
             ("database.pool_wait", self.database.pool_wait),
             ("registry.monitor_interval", self.registry.monitor_interval),
             ("auth.jwks_ttl", self.auth.jwks_ttl),
+            ("objects.timeout", self.objects.timeout),
+            ("mail.timeout", self.mail.timeout),
+            ("vies.timeout", self.vies.timeout),
+            ("vies.recheck_after", self.vies.recheck_after),
         ] {
             if value.is_zero() {
                 return Err(wrong(name, "must be longer than 0"));
@@ -530,6 +577,8 @@ impl Config {
                 "must not be below registry.degraded_threshold",
             ));
         }
+        self.objects.check()?;
+        self.mail.check()?;
         for (id, key) in &self.secrets.keys {
             use base64::Engine;
             let bytes =
@@ -645,7 +694,9 @@ impl Layer {
             insert(&mut dict, key.name, value);
         }
         // A section whose keys have no defaults would otherwise be missing.
-        dict.entry("platform".to_owned()).or_insert_with(|| Value::from(Dict::new()));
+        for section in ["platform", "mail.scaisend"] {
+            insert_section(&mut dict, section);
+        }
         Ok(Layer { name: "the defaults".into(), dict })
     }
 
@@ -702,6 +753,16 @@ impl Layer {
             insert(&mut dict, key.name, value_of(key, text)?);
         }
         Ok(Layer { name: by.into(), dict })
+    }
+}
+
+fn insert_section(dict: &mut Dict, path: &str) {
+    let (first, rest) = path.split_once('.').unwrap_or((path, ""));
+    let entry = dict.entry(first.to_owned()).or_insert_with(|| Value::from(Dict::new()));
+    if let Value::Dict(_, inner) = entry
+        && !rest.is_empty()
+    {
+        insert_section(inner, rest);
     }
 }
 
