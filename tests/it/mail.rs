@@ -302,6 +302,23 @@ async fn a_server_that_dies_leaves_a_lease_that_ends() {
 }
 
 #[tokio::test]
+async fn the_server_sends_by_itself() {
+    let smtp = Smtp::start([]).await;
+    let mut app = start(&[
+        ("workers.enabled", "true"),
+        ("mail.transport", "smtp"),
+        ("mail.smtp.host", "127.0.0.1"),
+        ("mail.smtp.port", &smtp.port()),
+        ("mail.smtp.tls", "none"),
+    ])
+    .await;
+    let id = queue(&app, mail(Files::Ready(vec![]))).await;
+    scaicontrol_tests::wait::until("it is sent", async || state(&app, id).await.0 == "sent").await;
+    assert_eq!(smtp.received().len(), 1);
+    app.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
 async fn a_mail_waits_for_its_files() {
     let smtp = Smtp::start([]).await;
     let app = with_smtp(&smtp).await;

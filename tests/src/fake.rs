@@ -108,7 +108,7 @@ async fn answer(
     let asked = Asked { line: format!("{} {}", head.method, head.uri.path()), headers: head.headers, body };
     let reply = answers(&asked);
     kept.lock().expect("lock").push(asked);
-    tokio::time::sleep(reply.after).await;
+    crate::wait::take(reply.after).await;
     let mut response = Response::builder().status(StatusCode::from_u16(reply.status).expect("a status"));
     for (name, value) in reply.headers {
         response = response.header(name, value);

@@ -127,7 +127,7 @@ impl Mail {
         }
         let Some(from) = &self.from else { return Err(missing("mail.from")) };
         if crate::gateways::mail::mailbox(from).is_none() {
-            return Err(wrong("mail.from", format!("`{from}` is not like `Name <address>`")));
+            return Err(wrong("mail.from", format!("{from:?} is not like `Name <address>`")));
         }
         if self.transport == MailTransport::Smtp && self.smtp.user.is_some() != self.smtp.password.is_some() {
             return Err(missing(match self.smtp.user {
@@ -153,4 +153,57 @@ pub struct Vies {
     /// Age at which an answer is asked for again.
     #[serde(deserialize_with = "span")]
     pub recheck_after: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Config, Sources};
+
+    fn load(settings: &[(&str, &str)]) -> Result<Config, String> {
+        let flags = settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Config::load(&Sources { flags, environment: Some(vec![]), ..Sources::default() }).map_err(|e| e.0)
+    }
+
+    #[test]
+    fn what_a_transport_needs_is_named() {
+        let smtp = [("mail.transport", "smtp"), ("mail.smtp.host", "h"), ("mail.from", "A <a@b.example>")];
+        load(&smtp).expect("whole");
+        let scaisend = [
+            ("mail.transport", "scaisend"),
+            ("mail.scaisend.base_url", "http://h"),
+            ("mail.from", "a@b.example"),
+        ];
+        load(&scaisend).expect("whole");
+        for (settings, missing) in
+            [(smtp, "mail.smtp.host"), (scaisend, "mail.scaisend.base_url"), (smtp, "mail.from")]
+        {
+            let some: Vec<_> = settings.iter().filter(|(key, _)| *key != missing).copied().collect();
+            assert!(load(&some).expect_err("refused").contains(missing), "{missing}");
+        }
+        let with = |key, value| load(&[&smtp[..], &[(key, value)]].concat());
+        for (key, value, named) in [
+            ("mail.from", "nobody", "mail.from"),
+            ("mail.from", "A\nBcc: x <a@b.example>", "mail.from"),
+            ("mail.smtp.user", "u", "mail.smtp.password"),
+            ("mail.smtp.password", "p", "mail.smtp.user"),
+            ("mail.smtp.tls", "sometimes", "mail.smtp.tls"),
+            ("mail.transport", "pigeon", "mail.transport"),
+            ("mail.smtp.port", "70000", "mail.smtp.port"),
+            ("vies.base_url", "nowhere", "vies.base_url"),
+            ("vies.recheck_after", "0", "vies.recheck_after"),
+        ] {
+            let refused = with(key, value).expect_err(value);
+            assert!(refused.contains(named) && !refused.contains('\n'), "{value}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_for_a_bucket_is_whole() {
+        let bucket = ("objects.s3.bucket", "files");
+        load(&[bucket]).expect("the machine's own role");
+        let half = load(&[bucket, ("objects.s3.access_key_id", "id")]).expect_err("refused");
+        assert!(half.contains("objects.s3.secret_access_key"), "{half}");
+        let half = load(&[bucket, ("objects.s3.secret_access_key", "topsecret")]).expect_err("refused");
+        assert!(half.contains("objects.s3.access_key_id") && !half.contains("topsecret"), "{half}");
+    }
 }

@@ -121,7 +121,7 @@ pub fn mailbox(text: &str) -> Option<Mailbox> {
     let found: Mailbox = text.parse().ok()?;
     let is_whole = text.ends_with('>') || text == found.email.to_string();
     let is_line = found.name.as_deref().is_none_or(is_line);
-    (is_whole && is_line && address(&found.email.to_string()).is_some()).then_some(found)
+    (is_whole && is_line && address(found.email.as_ref()).is_some()).then_some(found)
 }
 
 /// An address that mail can be sent to; nothing when it cannot.
