@@ -70,6 +70,7 @@ impl Bench {
             ("auth.issuer", self.issuer.url().to_owned()),
             ("auth.audience", AUDIENCE.to_owned()),
             ("platform.operator_partner_id", OPERATOR.to_owned()),
+            ("vies.enabled", "false".to_owned()),
         ];
         let mut command = self.command(&self.server);
         command.arg("serve").arg("--bind").arg(format!("127.0.0.1:{port}"));

@@ -1,4 +1,5 @@
-//! Every operation is called by name in some test: through the client's method of its name. Those that are not stand in
+//! Every operation is called by name in some test: through the client's method of its name, or, where a form with a file
+//! is sent, which the client cannot do, through a method of that name in the test. Those that are not stand in
 //! `golden/uncovered-operations.txt`, a list that may only get shorter. Tests that walk the table of operations do not
 //! count: they know nothing of what an operation does.
 use scaicontrol_api::OPERATIONS;

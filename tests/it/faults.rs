@@ -215,6 +215,7 @@ async fn start_server(folder: &Path, cluster: &Cluster, issuer: &Issuer) -> Serv
         ("auth.audience", AUDIENCE),
         ("platform.operator_partner_id", OPERATOR),
         ("outbound.allow_private", "true"),
+        ("vies.enabled", "false"),
         ("log.level", "error"),
     ] {
         command.arg("--set").arg(format!("{key}={value}"));

@@ -25,6 +25,7 @@ pub struct TestApp {
     server: Option<Server>,
     addr: SocketAddr,
     issuer: Issuer,
+    files: Files,
     // The last field: it goes when nobody uses it any more.
     database: Database,
 }
@@ -44,6 +45,8 @@ impl TestApp {
 
     async fn on(database: Database, issuer: Issuer, clock: Clock, settings: &[(&str, &str)]) -> TestApp {
         let url = database.app_url();
+        let files = Files::new();
+        let folder = files.0.to_string_lossy().into_owned();
         let own = [
             ("bind", "127.0.0.1:0"),
             ("database.url", &url),
@@ -52,6 +55,9 @@ impl TestApp {
             ("auth.audience", AUDIENCE),
             ("platform.operator_partner_id", OPERATOR),
             ("outbound.allow_private", "true"),
+            ("objects.folder", &folder),
+            // Nobody outside is asked, unless a test says who.
+            ("vies.enabled", "false"),
             ("clock", "simulated"),
             ("log.level", "error"),
             ("log.format", "terminal"),
@@ -63,7 +69,7 @@ impl TestApp {
         let control = assemble(config, clock, Metrics::new(dropped), log, None).expect("a server");
         let server = Server::start(control.clone()).await.expect("it listens");
         let addr = server.addr();
-        TestApp { control, server: Some(server), addr, issuer, database }
+        TestApp { control, server: Some(server), addr, issuer, files, database }
     }
 
     /// Where it listens.
@@ -81,6 +87,10 @@ impl TestApp {
     /// The issuer of its tokens.
     pub fn issuer(&self) -> &Issuer {
         &self.issuer
+    }
+    /// The folder of its stored files.
+    pub fn files(&self) -> &std::path::Path {
+        &self.files.0
     }
     /// Its database.
     pub fn database(&self) -> &Database {
@@ -148,6 +158,22 @@ impl TestApp {
         if let Some(server) = self.server.take() {
             server.stop(grace).await;
         }
+    }
+}
+
+/// A folder for stored files, which goes with its value.
+#[derive(Debug)]
+struct Files(std::path::PathBuf);
+
+impl Files {
+    fn new() -> Files {
+        Files(std::env::temp_dir().join(format!("scaicontrol-files-{}", uuid::Uuid::now_v7().simple())))
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

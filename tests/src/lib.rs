@@ -19,9 +19,11 @@
 mod app;
 pub mod contract;
 pub mod database;
+pub mod fake;
 pub mod given;
 pub mod issuer;
 pub mod raw;
+pub mod smtp;
 pub mod spec;
 pub mod wait;
 

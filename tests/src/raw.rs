@@ -186,7 +186,7 @@ fn code(status: u16) -> &'static str {
         429 => "rate_limited",
         500 => "internal_error",
         503 => "service_unavailable",
-        414 | 431 => "bad_request",
+        414 | 416 | 431 => "bad_request",
         _ => "none",
     }
 }

@@ -14,6 +14,11 @@ pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     }
 }
 
+/// Takes that long, as a stranger's server may. No test waits for something with it.
+pub async fn take(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
 /// The outcome of something that must end within half a minute.
 pub async fn at_most<T>(what: &str, work: impl Future<Output = T>) -> T {
     tokio::time::timeout(AT_MOST, work).await.unwrap_or_else(|_| panic!("{what}: not within {AT_MOST:?}"))

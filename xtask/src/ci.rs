@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: every check there is, one after the other; all run, whichever fails before.
 //!
 //! The closing lines of the tests are the last thing printed.
-use crate::{child, codegen, dev, judges, pg, python, test, tidy};
+use crate::{child, codegen, dev, judges, peers, pg, python, test, tidy};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
@@ -48,6 +48,7 @@ pub fn ci(root: &Path) -> Result<()> {
         if outcome.passed { Ok(()) } else { bail!("tests failed") }
     });
     steps.run("judges", || judges::judges(root));
+    steps.run("peers", || peers::peers(root));
     steps.run("main job", || main_job(root));
     steps.run("schemathesis", || schemathesis(root));
     steps.report();

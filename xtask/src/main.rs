@@ -9,6 +9,7 @@ mod codegen;
 mod dev;
 mod judges;
 mod lint;
+mod peers;
 mod pg;
 mod prepare;
 mod python;
@@ -28,6 +29,7 @@ const USAGE: &str = "usage: cargo xtask <task>
   schemathesis       an outside judge of a running server, by its own document
   bench [NAME…] [--json FILE] [--quick] [--rounds N] [--stored N]
                      what the server can do, each beside a baseline of the same run
+  peers              the tests that need an S3 service and a mail server, which it starts
   tidy               the house rules
   pg                 a PostgreSQL for single tests, until Ctrl-C
   codegen [--check]  makes generated/ of api-spec/, or checks that it is what api-spec/ makes
@@ -57,6 +59,7 @@ fn run() -> Result<()> {
         ["ci"] => ci::ci(root),
         ["judges"] => judges::judges(root),
         ["schemathesis"] => ci::schemathesis(root),
+        ["peers"] => peers::peers(root),
         ["tidy"] => tidy::tidy(root),
         ["pg"] => pg::serve(root),
         ["spec-lint"] => spec_lint(root),

@@ -51,6 +51,20 @@ pub fn test_and_keep(root: &Path) -> Result<Outcome> {
     Ok(Outcome { passed: docs.success() && status.success(), closing })
 }
 
+/// The tests of these names alone, with variables set; answers whether all of them passed.
+pub fn some(root: &Path, names: &[&str], variables: &[(&str, String)]) -> Result<bool> {
+    build_program(root)?;
+    let (url, _cluster) = cluster(root)?;
+    let mut passed = true;
+    // One after the other: without nextest a run takes one name only.
+    for name in names {
+        let mut command = runner(root, &url, &[name], "ci");
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
+        passed &= child::run(&mut command)?.success();
+    }
+    Ok(passed)
+}
+
 /// The server's program: tests of another package cannot have cargo build it for them. The whole workspace, so that the
 /// features are those of the tests and nothing is compiled twice.
 fn build_program(root: &Path) -> Result<()> {

@@ -9,10 +9,12 @@ pub mod billing;
 pub mod catalog;
 pub mod metering;
 pub mod operations;
+pub mod organization;
 pub mod subscriptions;
 #[macro_use]
 pub mod support;
 pub mod untagged;
+pub mod uploads;
 
 pub use operations::OPERATIONS;
 pub use scaicontrol_types as models;

@@ -13,6 +13,7 @@ pub static ADMIN_BILLING_OVERVIEW_GET: Operation = Operation {
     audit: false,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &[],
     success: 200,
 };
@@ -27,6 +28,7 @@ pub static ADMIN_BILLING_RUN: Operation = Operation {
     audit: true,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &[],
     success: 200,
 };
@@ -41,6 +43,7 @@ pub static ADMIN_INVOICE_CREATE: Operation = Operation {
     audit: true,
     max_body_bytes: 4194304,
     public_when: None,
+    path_rest: false,
     path_params: &[],
     success: 201,
 };
@@ -55,6 +58,7 @@ pub static ADMIN_INVOICE_CREDIT_NOTE_CREATE: Operation = Operation {
     audit: true,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &["invoice_id"],
     success: 201,
 };
@@ -69,6 +73,7 @@ pub static ADMIN_INVOICE_DELETE: Operation = Operation {
     audit: true,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &["invoice_id"],
     success: 200,
 };
@@ -83,6 +88,7 @@ pub static ADMIN_INVOICE_FINALIZE: Operation = Operation {
     audit: true,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &["invoice_id"],
     success: 200,
 };
@@ -97,6 +103,7 @@ pub static ADMIN_INVOICE_GET: Operation = Operation {
     audit: false,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &["invoice_id"],
     success: 200,
 };
@@ -111,6 +118,7 @@ pub static ADMIN_INVOICE_LINES_ORDER: Operation = Operation {
     audit: true,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &["invoice_id"],
     success: 200,
 };
@@ -125,6 +133,7 @@ pub static ADMIN_INVOICE_LINES_SORT: Operation = Operation {
     audit: true,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &["invoice_id"],
     success: 200,
 };
@@ -139,6 +148,7 @@ pub static ADMIN_INVOICE_LIST: Operation = Operation {
     audit: false,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &[],
     success: 200,
 };
@@ -153,6 +163,7 @@ pub static ADMIN_INVOICE_MARK_PAID: Operation = Operation {
     audit: true,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &["invoice_id"],
     success: 200,
 };
@@ -167,6 +178,7 @@ pub static ADMIN_INVOICE_REFUND: Operation = Operation {
     audit: true,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &["invoice_id"],
     success: 200,
 };
@@ -181,6 +193,7 @@ pub static ADMIN_INVOICE_UPDATE: Operation = Operation {
     audit: true,
     max_body_bytes: 4194304,
     public_when: None,
+    path_rest: false,
     path_params: &["invoice_id"],
     success: 200,
 };
@@ -195,6 +208,7 @@ pub static ADMIN_INVOICE_VOID: Operation = Operation {
     audit: true,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &["invoice_id"],
     success: 200,
 };
@@ -209,6 +223,7 @@ pub static ADMIN_PARTNER_CREATE: Operation = Operation {
     audit: true,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &[],
     success: 201,
 };
@@ -223,6 +238,7 @@ pub static ADMIN_PARTNER_GET: Operation = Operation {
     audit: false,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &["partner_id"],
     success: 200,
 };
@@ -237,6 +253,7 @@ pub static ADMIN_PARTNER_LIST: Operation = Operation {
     audit: false,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &[],
     success: 200,
 };
@@ -251,6 +268,7 @@ pub static ADMIN_PARTNER_TENANT_LIST: Operation = Operation {
     audit: false,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &["partner_id"],
     success: 200,
 };
@@ -265,6 +283,7 @@ pub static ADMIN_PARTNER_UPDATE: Operation = Operation {
     audit: true,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &["partner_id"],
     success: 200,
 };
@@ -279,6 +298,7 @@ pub static ADMIN_PAYMENT_LIST: Operation = Operation {
     audit: false,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &[],
     success: 200,
 };
@@ -293,6 +313,7 @@ pub static ADMIN_PLAN_CREATE: Operation = Operation {
     audit: true,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &[],
     success: 201,
 };
@@ -307,6 +328,7 @@ pub static ADMIN_PLAN_PRICING_TIERS_REPLACE: Operation = Operation {
     audit: true,
     max_body_bytes: 1048576,
     public_when: None,
+    path_rest: false,
     path_params: &["plan_id"],
     success: 200,
 };
@@ -321,6 +343,7 @@ pub static ADMIN_PLAN_UPDATE: Operation = Operation {
     audit: true,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &["plan_id"],
     success: 200,
 };
@@ -335,6 +358,7 @@ pub static ADMIN_SERVICE_CREATE: Operation = Operation {
     audit: true,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &[],
     success: 201,
 };
@@ -349,6 +373,7 @@ pub static ADMIN_SERVICE_UPDATE: Operation = Operation {
     audit: true,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &["slug"],
     success: 200,
 };
@@ -363,6 +388,7 @@ pub static ADMIN_TENANT_BILLING_PROFILE_UPSERT: Operation = Operation {
     audit: true,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &["tenant_id"],
     success: 200,
 };
@@ -377,6 +403,7 @@ pub static ADMIN_TENANT_GET: Operation = Operation {
     audit: false,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &["tenant_id"],
     success: 200,
 };
@@ -391,6 +418,37 @@ pub static ADMIN_TENANT_LIST: Operation = Operation {
     audit: false,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
+    path_params: &[],
+    success: 200,
+};
+pub static ADMIN_UPLOAD_ICON: Operation = Operation {
+    id: "admin_upload_icon",
+    group: "uploads",
+    method: "POST",
+    path: "/api/v1/admin/uploads/icon",
+    level: Level::Platform,
+    permission: "admin:registry",
+    idempotent: false,
+    audit: true,
+    max_body_bytes: 2162688,
+    public_when: None,
+    path_rest: false,
+    path_params: &[],
+    success: 200,
+};
+pub static ADMIN_UPLOAD_TEMPLATE_IMAGE: Operation = Operation {
+    id: "admin_upload_template_image",
+    group: "uploads",
+    method: "POST",
+    path: "/api/v1/admin/uploads/template-image",
+    level: Level::Partner,
+    permission: "admin:billing",
+    idempotent: false,
+    audit: true,
+    max_body_bytes: 2162688,
+    public_when: None,
+    path_rest: false,
     path_params: &[],
     success: 200,
 };
@@ -405,6 +463,7 @@ pub static AUTH_CONFIG_GET: Operation = Operation {
     audit: false,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &[],
     success: 200,
 };
@@ -419,6 +478,7 @@ pub static AUTH_ME_GET: Operation = Operation {
     audit: false,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &[],
     success: 200,
 };
@@ -433,6 +493,7 @@ pub static AUTH_TOKEN_PROXY: Operation = Operation {
     audit: false,
     max_body_bytes: 65536,
     public_when: None,
+    path_rest: false,
     path_params: &[],
     success: 200,
 };
@@ -447,6 +508,7 @@ pub static BILLING_OVERVIEW_GET: Operation = Operation {
     audit: false,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &[],
     success: 200,
 };
@@ -461,6 +523,7 @@ pub static BILLING_PROFILE_GET: Operation = Operation {
     audit: false,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &[],
     success: 200,
 };
@@ -475,6 +538,7 @@ pub static BILLING_PROFILE_UPSERT: Operation = Operation {
     audit: true,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &[],
     success: 200,
 };
@@ -489,6 +553,7 @@ pub static CATALOG_PLAN_GET: Operation = Operation {
     audit: false,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: Some("catalog.public"),
+    path_rest: false,
     path_params: &["plan_id"],
     success: 200,
 };
@@ -503,6 +568,7 @@ pub static CATALOG_PLAN_LIST: Operation = Operation {
     audit: false,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: Some("catalog.public"),
+    path_rest: false,
     path_params: &["slug"],
     success: 200,
 };
@@ -517,6 +583,7 @@ pub static CATALOG_SERVICE_GET: Operation = Operation {
     audit: false,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: Some("catalog.public"),
+    path_rest: false,
     path_params: &["slug"],
     success: 200,
 };
@@ -531,6 +598,7 @@ pub static CATALOG_SERVICE_LIST: Operation = Operation {
     audit: false,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: Some("catalog.public"),
+    path_rest: false,
     path_params: &[],
     success: 200,
 };
@@ -545,6 +613,7 @@ pub static HEALTH_GET: Operation = Operation {
     audit: false,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &[],
     success: 200,
 };
@@ -559,6 +628,7 @@ pub static INVOICE_GET: Operation = Operation {
     audit: false,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &["invoice_id"],
     success: 200,
 };
@@ -573,6 +643,7 @@ pub static INVOICE_LIST: Operation = Operation {
     audit: false,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &[],
     success: 200,
 };
@@ -587,6 +658,67 @@ pub static METRICS_GET: Operation = Operation {
     audit: false,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
+    path_params: &[],
+    success: 200,
+};
+pub static ORGANIZATION_GET: Operation = Operation {
+    id: "organization_get",
+    group: "organization",
+    method: "GET",
+    path: "/api/v1/organization",
+    level: Level::Tenant,
+    permission: "any",
+    idempotent: false,
+    audit: false,
+    max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+    public_when: None,
+    path_rest: false,
+    path_params: &[],
+    success: 200,
+};
+pub static ORGANIZATION_PARTNER_GET: Operation = Operation {
+    id: "organization_partner_get",
+    group: "organization",
+    method: "GET",
+    path: "/api/v1/organization/partner",
+    level: Level::Tenant,
+    permission: "any",
+    idempotent: false,
+    audit: false,
+    max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+    public_when: None,
+    path_rest: false,
+    path_params: &[],
+    success: 200,
+};
+pub static ORGANIZATION_UPDATE: Operation = Operation {
+    id: "organization_update",
+    group: "organization",
+    method: "PATCH",
+    path: "/api/v1/organization",
+    level: Level::Tenant,
+    permission: "billing:manage",
+    idempotent: false,
+    audit: true,
+    max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+    public_when: None,
+    path_rest: false,
+    path_params: &[],
+    success: 200,
+};
+pub static ORGANIZATION_USER_LIST: Operation = Operation {
+    id: "organization_user_list",
+    group: "organization",
+    method: "GET",
+    path: "/api/v1/organization/users",
+    level: Level::Tenant,
+    permission: "any",
+    idempotent: false,
+    audit: false,
+    max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+    public_when: None,
+    path_rest: false,
     path_params: &[],
     success: 200,
 };
@@ -601,6 +733,7 @@ pub static QUOTA_CHECK: Operation = Operation {
     audit: false,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &["tenant_id", "service_slug", "metric_slug"],
     success: 200,
 };
@@ -615,6 +748,7 @@ pub static SUBSCRIPTION_CREATE: Operation = Operation {
     audit: true,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &[],
     success: 201,
 };
@@ -629,6 +763,7 @@ pub static SUBSCRIPTION_GET: Operation = Operation {
     audit: false,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &["subscription_id"],
     success: 200,
 };
@@ -643,6 +778,7 @@ pub static SUBSCRIPTION_LIST: Operation = Operation {
     audit: false,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &[],
     success: 200,
 };
@@ -657,7 +793,23 @@ pub static UPCOMING_INVOICE_GET: Operation = Operation {
     audit: false,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &[],
+    success: 200,
+};
+pub static UPLOAD_GET: Operation = Operation {
+    id: "upload_get",
+    group: "uploads",
+    method: "GET",
+    path: "/api/v1/uploads/{path}",
+    level: Level::Public,
+    permission: "none",
+    idempotent: false,
+    audit: false,
+    max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+    public_when: None,
+    path_rest: true,
+    path_params: &["path"],
     success: 200,
 };
 pub static USAGE_BY_SERVICE_GET: Operation = Operation {
@@ -671,6 +823,7 @@ pub static USAGE_BY_SERVICE_GET: Operation = Operation {
     audit: false,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &["slug"],
     success: 200,
 };
@@ -685,6 +838,7 @@ pub static USAGE_EVENTS_POST: Operation = Operation {
     audit: false,
     max_body_bytes: 8388608,
     public_when: None,
+    path_rest: false,
     path_params: &[],
     success: 202,
 };
@@ -699,6 +853,7 @@ pub static USAGE_HISTORY_GET: Operation = Operation {
     audit: false,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &[],
     success: 200,
 };
@@ -713,6 +868,7 @@ pub static USAGE_QUOTA_LIST: Operation = Operation {
     audit: false,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &[],
     success: 200,
 };
@@ -727,6 +883,7 @@ pub static USAGE_SUMMARY_GET: Operation = Operation {
     audit: false,
     max_body_bytes: DEFAULT_MAX_BODY_BYTES,
     public_when: None,
+    path_rest: false,
     path_params: &[],
     success: 200,
 };
@@ -761,6 +918,8 @@ pub static OPERATIONS: &[&Operation] = &[
     &ADMIN_TENANT_BILLING_PROFILE_UPSERT,
     &ADMIN_TENANT_GET,
     &ADMIN_TENANT_LIST,
+    &ADMIN_UPLOAD_ICON,
+    &ADMIN_UPLOAD_TEMPLATE_IMAGE,
     &AUTH_CONFIG_GET,
     &AUTH_ME_GET,
     &AUTH_TOKEN_PROXY,
@@ -775,11 +934,16 @@ pub static OPERATIONS: &[&Operation] = &[
     &INVOICE_GET,
     &INVOICE_LIST,
     &METRICS_GET,
+    &ORGANIZATION_GET,
+    &ORGANIZATION_PARTNER_GET,
+    &ORGANIZATION_UPDATE,
+    &ORGANIZATION_USER_LIST,
     &QUOTA_CHECK,
     &SUBSCRIPTION_CREATE,
     &SUBSCRIPTION_GET,
     &SUBSCRIPTION_LIST,
     &UPCOMING_INVOICE_GET,
+    &UPLOAD_GET,
     &USAGE_BY_SERVICE_GET,
     &USAGE_EVENTS_POST,
     &USAGE_HISTORY_GET,

@@ -959,6 +959,70 @@ impl Client {
     pub fn usage_events_post(&self) -> builder::UsageEventsPost<'_> {
         builder::UsageEventsPost::new(self)
     }
+    /**Get the organization
+
+    The caller's tenant with the public identity of its partner. Refusals: 403 for a service's token.
+
+    Sends a `GET` request to `/api/v1/organization`
+
+    ```ignore
+    let response = client.organization_get()
+        .send()
+        .await;
+    ```*/
+    pub fn organization_get(&self) -> builder::OrganizationGet<'_> {
+        builder::OrganizationGet::new(self)
+    }
+    /**Change the organization
+
+    Changes the fields of the caller's tenant that are given and leaves the others as they are; an empty body changes nothing. None of them reaches invoices: name, address and language of documents are in the billing profile, and periods follow the timezone of the partner. Refusals: 400 with `details` for an empty name, a timezone that is not in the IANA database, or metadata that is too large; 403 without `billing:manage`, and for a service's token.
+
+    Sends a `PATCH` request to `/api/v1/organization`
+
+    ```ignore
+    let response = client.organization_update()
+        .body(body)
+        .send()
+        .await;
+    ```*/
+    pub fn organization_update(&self) -> builder::OrganizationUpdate<'_> {
+        builder::OrganizationUpdate::new(self)
+    }
+    /**Get the partner of the organization
+
+    Who the caller's tenant buys from: the seller's name, whom to ask for help, and a logo. Prices and contracts of the partner are not shown. Refusals: 403 for a service's token.
+
+    Sends a `GET` request to `/api/v1/organization/partner`
+
+    ```ignore
+    let response = client.organization_partner_get()
+        .send()
+        .await;
+    ```*/
+    pub fn organization_partner_get(&self) -> builder::OrganizationPartnerGet<'_> {
+        builder::OrganizationPartnerGet::new(self)
+    }
+    /**List the users of the organization
+
+    The users of the caller's tenant with the roles they have, deactivated ones included, erased ones not; by `created_at`, then id. Refusals: 400 for a page that is too deep or a cursor of another list; 403 for a service's token.
+
+    Sends a `GET` request to `/api/v1/organization/users`
+
+    Arguments:
+    - `cursor`: Opaque position from `pagination.next_cursor` of the page before. It belongs to the same filter and sort; with another filter it is refused (400).
+    - `page`: Page to show, counted from 1. Ignored when `cursor` is given. `page` × `page_size` may be at most 10,000; beyond that use `cursor`.
+    - `page_size`: Items on a page.
+    ```ignore
+    let response = client.organization_user_list()
+        .cursor(cursor)
+        .page(page)
+        .page_size(page_size)
+        .send()
+        .await;
+    ```*/
+    pub fn organization_user_list(&self) -> builder::OrganizationUserList<'_> {
+        builder::OrganizationUserList::new(self)
+    }
     /**List subscriptions
 
     The subscriptions of the caller's tenant, ended ones and the children of packs included, newest first (by `created_at`, then id). Refusals: 400 for an unknown status, a page beyond 10,000 items or a cursor of another filter; 403 without `subscriptions:read`, and for service accounts, which have no tenant of their own here. A service slug that nobody knows gives an empty page.
@@ -1019,6 +1083,23 @@ impl Client {
     ```*/
     pub fn subscription_get(&self) -> builder::SubscriptionGet<'_> {
         builder::SubscriptionGet::new(self)
+    }
+    /**Get an uploaded picture
+
+    The bytes of an uploaded icon or template image, without a token, so that browsers and mail programs can show it. The `Content-Type` is the picture's own (`image/png`, `image/jpeg`, `image/webp` or `image/gif`), with `X-Content-Type-Options: nosniff`, a strong `ETag`, and `Cache-Control: public, max-age=31536000, immutable`: the content of a URL never changes. A request whose `If-None-Match` holds the ETag, or is `*`, is answered 304 without a body. A `Range` of one part (`bytes=0-99`, `bytes=100-`, `bytes=-100`) is answered 206 with that part, one that begins beyond the end 416 with the code `bad_request`; a `Range` that is of several parts, in another unit or malformed is left out of account, and so is one whose `If-Range` is not the ETag. Nothing but these two kinds of pictures can be reached: the same 404 for everything else under this path, however it is written or encoded, attempts to leave the folder included. 503 when the object store cannot be reached.
+
+    Sends a `GET` request to `/api/v1/uploads/{path}`
+
+    Arguments:
+    - `path`: The `key` that the upload answered; it holds no slash.
+    ```ignore
+    let response = client.upload_get()
+        .path(path)
+        .send()
+        .await;
+    ```*/
+    pub fn upload_get(&self) -> builder::UploadGet<'_> {
+        builder::UploadGet::new(self)
     }
     /**Get the usage of a service
 
@@ -4629,6 +4710,246 @@ pub mod builder {
             }
         }
     }
+    /**Builder for [`Client::organization_get`]
+
+    [`Client::organization_get`]: super::Client::organization_get*/
+    #[derive(Debug, Clone)]
+    pub struct OrganizationGet<'a> {
+        client: &'a super::Client,
+    }
+    impl<'a> OrganizationGet<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client }
+        }
+        ///Sends a `GET` request to `/api/v1/organization`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::OrganizationEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client } = self;
+            let url = format!("{}/api/v1/organization", client.baseurl,);
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "organization_get" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::organization_update`]
+
+    [`Client::organization_update`]: super::Client::organization_update*/
+    #[derive(Debug, Clone)]
+    pub struct OrganizationUpdate<'a> {
+        client: &'a super::Client,
+        body: Result<::scaicontrol_types::OrganizationUpdateRequest, String>,
+    }
+    impl<'a> OrganizationUpdate<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client, body: Err("body was not initialized".to_string()) }
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::OrganizationUpdateRequest>,
+        {
+            self.body = value.try_into().map_err(|_| {
+                "conversion to `:: scaicontrol_types :: OrganizationUpdateRequest` for body failed"
+                    .to_string()
+            });
+            self
+        }
+        ///Sends a `PATCH` request to `/api/v1/organization`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::OrganizationEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, body } = self;
+            let body = body.map_err(Error::InvalidRequest)?;
+            let url = format!("{}/api/v1/organization", client.baseurl,);
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .patch(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .json(&body)
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "organization_update" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::organization_partner_get`]
+
+    [`Client::organization_partner_get`]: super::Client::organization_partner_get*/
+    #[derive(Debug, Clone)]
+    pub struct OrganizationPartnerGet<'a> {
+        client: &'a super::Client,
+    }
+    impl<'a> OrganizationPartnerGet<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client }
+        }
+        ///Sends a `GET` request to `/api/v1/organization/partner`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::OrganizationPartnerEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client } = self;
+            let url = format!("{}/api/v1/organization/partner", client.baseurl,);
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "organization_partner_get" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::organization_user_list`]
+
+    [`Client::organization_user_list`]: super::Client::organization_user_list*/
+    #[derive(Debug, Clone)]
+    pub struct OrganizationUserList<'a> {
+        client: &'a super::Client,
+        cursor: Result<Option<::std::string::String>, String>,
+        page: Result<Option<i32>, String>,
+        page_size: Result<Option<i32>, String>,
+    }
+    impl<'a> OrganizationUserList<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client, cursor: Ok(None), page: Ok(None), page_size: Ok(None) }
+        }
+        pub fn cursor<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.cursor = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `:: std :: string :: String` for cursor failed".to_string());
+            self
+        }
+        pub fn page<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<i32>,
+        {
+            self.page =
+                value.try_into().map(Some).map_err(|_| "conversion to `i32` for page failed".to_string());
+            self
+        }
+        pub fn page_size<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<i32>,
+        {
+            self.page_size = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `i32` for page_size failed".to_string());
+            self
+        }
+        ///Sends a `GET` request to `/api/v1/organization/users`
+        pub async fn send(
+            self,
+        ) -> Result<ResponseValue<::scaicontrol_types::UserPage>, Error<::scaicontrol_types::ErrorEnvelope>>
+        {
+            let Self { client, cursor, page, page_size } = self;
+            let cursor = cursor.map_err(Error::InvalidRequest)?;
+            let page = page.map_err(Error::InvalidRequest)?;
+            let page_size = page_size.map_err(Error::InvalidRequest)?;
+            let url = format!("{}/api/v1/organization/users", client.baseurl,);
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .query(&progenitor_client::QueryParam::new("cursor", &cursor))
+                .query(&progenitor_client::QueryParam::new("page", &page))
+                .query(&progenitor_client::QueryParam::new("page_size", &page_size))
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "organization_user_list" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
     /**Builder for [`Client::subscription_list`]
 
     [`Client::subscription_list`]: super::Client::subscription_list*/
@@ -4881,6 +5202,54 @@ pub mod builder {
             let response = result?;
             match response.status().as_u16() {
                 200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::upload_get`]
+
+    [`Client::upload_get`]: super::Client::upload_get*/
+    #[derive(Debug, Clone)]
+    pub struct UploadGet<'a> {
+        client: &'a super::Client,
+        path: Result<::std::string::String, String>,
+    }
+    impl<'a> UploadGet<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client, path: Err("path was not initialized".to_string()) }
+        }
+        pub fn path<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.path = value
+                .try_into()
+                .map_err(|_| "conversion to `:: std :: string :: String` for path failed".to_string());
+            self
+        }
+        ///Sends a `GET` request to `/api/v1/uploads/{path}`
+        pub async fn send(
+            self,
+        ) -> Result<ResponseValue<ByteStream>, Error<::scaicontrol_types::ErrorEnvelope>> {
+            let Self { client, path } = self;
+            let path = path.map_err(Error::InvalidRequest)?;
+            let url = format!("{}/api/v1/uploads/{}", client.baseurl, encode_path(&path.to_string()),);
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client.client.get(url).headers(header_map).build()?;
+            let info = OperationInfo { operation_id: "upload_get" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => Ok(ResponseValue::stream(response)),
                 400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
                 500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
                 _ => Err(Error::UnexpectedResponse(response)),

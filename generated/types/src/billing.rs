@@ -1281,7 +1281,10 @@ pub struct VatDetails {
 
 /// What VIES said about a VAT number: `unchecked` not asked yet (or not a number VIES knows about),
 /// `valid` and `invalid` its answer, `unavailable` it could not be reached. Only `invalid` stands in the
-/// way of reverse charge.
+/// way of reverse charge. It is asked in the background after a number was saved, and again when an
+/// answer is older than 30 days (configurable); what it said last stays until it says something else, an
+/// outage included. A number that becomes `invalid` is told by a notification, and changes no document
+/// that was issued.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum VatNumberStatus {
     #[serde(rename = "unchecked")]

@@ -10,6 +10,8 @@ pub static CURRENCY: LazyLock<Regex> = LazyLock::new(|| crate::support::pattern(
 pub static EVENT_VERSION: LazyLock<Regex> = LazyLock::new(|| crate::support::pattern(r#"^[0-9]+\.[0-9]+$"#));
 pub static INVOICE_NUMBER_PREFIX: LazyLock<Regex> =
     LazyLock::new(|| crate::support::pattern(r#"^[A-Z0-9]{1,10}$"#));
+pub static KEY: LazyLock<Regex> =
+    LazyLock::new(|| crate::support::pattern(r#"^(icon|template-image)-[0-9a-f]{64}\.(png|jpg|webp|gif)$"#));
 pub static LEITWEG_ID: LazyLock<Regex> =
     LazyLock::new(|| crate::support::pattern(r#"^[0-9]{2,12}(-[A-Za-z0-9]{0,30})?-[0-9]{2}$"#));
 pub static LOGO_URL: LazyLock<Regex> = LazyLock::new(|| crate::support::pattern(r#"^https?://[^ ]+$"#));

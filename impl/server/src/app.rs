@@ -4,7 +4,10 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Db;
 use crate::dev::Dev;
+use crate::gateways::mail::Mailer;
+use crate::gateways::objects::Objects;
 use crate::gateways::scaikey::ScaiKey;
+use crate::gateways::vies::Register;
 use crate::health::Health;
 use crate::identity::authenticator::Identity;
 use crate::identity::sign_in::Admission;
@@ -33,6 +36,12 @@ pub struct Control {
     pub identity: Arc<Identity>,
     /// The issuer, for browsers that sign in.
     pub scaikey: ScaiKey,
+    /// Stored files.
+    pub objects: Objects,
+    /// Who takes mails, and who sends them; none: mails wait.
+    pub mailer: Option<(Arc<dyn Mailer>, lettre::message::Mailbox)>,
+    /// The register of VAT numbers; none: it is not asked.
+    pub vies: Option<Arc<dyn Register>>,
     /// How many sign-ins an address may try.
     pub sign_ins: Arc<Admission>,
     /// What is counted.

@@ -29,6 +29,12 @@ pub enum Error {
     /// The caller is not who it says, or no longer active.
     #[error("{0}")]
     Unauthorized(String),
+    /// Too often; after so many seconds it may be tried again.
+    #[error("too many requests")]
+    TooMany {
+        /// Seconds until then.
+        retry_after_seconds: u32,
+    },
     /// Something that is needed does not answer now.
     #[error("{0}")]
     Unavailable(String),

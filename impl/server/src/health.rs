@@ -5,6 +5,7 @@
 //! most once a second, however often somebody asks: the page is open to all.
 use crate::app::Control;
 use crate::error::Error;
+use crate::gateways::objects::Reach;
 use crate::identity::fresh::Fresh;
 use crate::migrations;
 use diesel_async::RunQueryDsl;
@@ -22,6 +23,7 @@ pub struct Health(Fresh<(), Found>);
 struct Found {
     database: bool,
     migrations: bool,
+    files: Reach,
 }
 
 impl Default for Health {
@@ -51,27 +53,35 @@ impl Health {
             return Err(ApiError::unavailable("this server cannot do its work now", 5).with_details(problems));
         }
         let workers = control.metrics.overdue_workers().is_empty();
-        let status = if workers { ServerHealthStatus::Ok } else { ServerHealthStatus::Degraded };
+        let files = found.files != Reach::Failing;
+        let status = if workers && files { ServerHealthStatus::Ok } else { ServerHealthStatus::Degraded };
         let said = |ok| if ok { ServerCheckStatus::Ok } else { ServerCheckStatus::Failing };
         let checks = HealthChecks {
             database: said(true),
             migrations: said(true),
             workers: said(workers),
-            // Files come with uploads and documents; until then there is no store to reach.
-            object_store: ServerCheckStatus::NotUsed,
+            object_store: match found.files {
+                Reach::Ok => ServerCheckStatus::Ok,
+                Reach::Failing => ServerCheckStatus::Failing,
+                Reach::NotUsed => ServerCheckStatus::NotUsed,
+            },
         };
         Ok(HealthResponse { status, version: env!("CARGO_PKG_VERSION").into(), checks })
     }
 }
 
 async fn check(control: &Control) -> Found {
-    let asked = tokio::time::timeout(CHECK_WITHIN, applied(control)).await;
-    match asked {
-        Ok(Ok(applied)) => Found { database: true, migrations: applied == migrations::versions() },
+    let asked = tokio::time::timeout(CHECK_WITHIN, applied(control));
+    let files = tokio::time::timeout(CHECK_WITHIN, control.objects.reach());
+    let (asked, files) = tokio::join!(asked, files);
+    let files = files.unwrap_or(Reach::Failing);
+    let (database, migrations) = match asked {
+        Ok(Ok(applied)) => (true, applied == migrations::versions()),
         // Reached, but there is nothing that migrations have made.
-        Ok(Err(Error::Internal(_))) => Found { database: true, migrations: false },
-        Ok(Err(_)) | Err(_) => Found { database: false, migrations: false },
-    }
+        Ok(Err(Error::Internal(_))) => (true, false),
+        Ok(Err(_)) | Err(_) => (false, false),
+    };
+    Found { database, migrations, files }
 }
 
 /// The migrations that the database says it has, in order.

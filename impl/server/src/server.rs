@@ -6,8 +6,9 @@ use crate::config::Config;
 use crate::db::Db;
 use crate::dev::{self, Dev};
 use crate::error::{Error, Result};
+use crate::gateways::objects::Objects;
 use crate::gateways::scaikey::ScaiKey;
-
+use crate::gateways::{mail, vies};
 use crate::identity::authenticator::{Gate, Identity};
 use crate::identity::jwks::Keys;
 use crate::identity::jwt::Expect;
@@ -49,6 +50,8 @@ pub fn assemble(
     )?;
     let ids = Ids::default();
     let scaikey = ScaiKey::new(&config)?;
+    let objects = Objects::open(&config.objects, &log)?;
+    let (mailer, vies) = (mail::open(&config)?, vies::open(&config.vies)?);
     let auth = &config.auth;
     let keys = Keys::new(Arc::new(scaikey.clone()), auth.jwks_ttl, auth.jwks_cooldown);
     let expect = Expect { issuer: auth.issuer.clone(), audience: auth.audience.clone(), leeway: auth.leeway };
@@ -66,6 +69,9 @@ pub fn assemble(
         shown: Arc::default(),
         identity: Arc::new(identity),
         scaikey,
+        objects,
+        mailer,
+        vies,
         sign_ins,
         metrics,
         health: Arc::default(),
@@ -86,8 +92,10 @@ pub fn api() -> Api {
     api::billing::register::<Handlers>(&mut all);
     api::catalog::register::<Handlers>(&mut all);
     api::metering::register::<Handlers>(&mut all);
+    api::organization::register::<Handlers>(&mut all);
     api::subscriptions::register::<Handlers>(&mut all);
     api::untagged::register::<Handlers>(&mut all);
+    api::uploads::register::<Handlers>(&mut all);
     all
 }
 
@@ -96,7 +104,7 @@ pub struct Server {
     main: Running,
     metrics: Option<Running>,
     metering: Metering,
-    workers: Option<tokio::task::JoinHandle<()>>,
+    workers: Option<workers::Workers>,
 }
 
 impl std::fmt::Debug for Server {
@@ -139,11 +147,13 @@ impl Server {
 
     /// Takes no more requests and finishes those in hand, for at most that long; then stores the usage that was taken.
     pub async fn stop(self, grace: Duration) {
-        self.main.stop(grace).await;
+        let workers = async {
+            if let Some(workers) = self.workers {
+                workers.stop(grace).await;
+            }
+        };
+        tokio::join!(self.main.stop(grace), workers);
         self.metering.stop().await;
-        if let Some(workers) = self.workers {
-            workers.abort();
-        }
         if let Some(metrics) = self.metrics {
             metrics.stop(Duration::from_secs(1)).await;
         }

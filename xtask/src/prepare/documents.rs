@@ -27,7 +27,7 @@ pub(super) fn operations_table(doc: &Value) -> String {
         let _ = writeln!(
             out,
             "pub static {}: Operation = Operation {{ id: {id:?}, group: {}, method: {:?}, path: {path:?}, level: Level::{}, \
-             permission: {:?}, idempotent: {}, audit: {}, max_body_bytes: {}, public_when: {}, path_params: &[{}], success: {success} }};",
+             permission: {:?}, idempotent: {}, audit: {}, max_body_bytes: {}, public_when: {}, path_rest: {}, path_params: &[{}], success: {success} }};",
             id.to_uppercase(),
             op["tags"][0],
             method.to_uppercase(),
@@ -37,6 +37,7 @@ pub(super) fn operations_table(doc: &Value) -> String {
             op["x-audit"] == true,
             op["x-max-body-bytes"].as_u64().map_or("DEFAULT_MAX_BODY_BYTES".into(), |n| n.to_string()),
             op.get("x-public-when").map_or("None".to_string(), |w| format!("Some({w})")),
+            op["x-path-rest"] == true,
             variables.join(", "),
         );
     }
@@ -77,6 +78,15 @@ pub(super) fn client(doc: &Value, generator: &Value) -> Value {
         let op = &mut out["paths"][&path][&method];
         if !plain.is_empty() {
             op["parameters"] = Value::Array(plain);
+        }
+        // It takes files whole, as bytes, whatever they are.
+        if let Some(responses) = op["responses"].as_object_mut() {
+            responses.retain(|code, _| code != "206" && code != "304");
+            for content in responses.values_mut().filter_map(|r| r["content"].as_object_mut()) {
+                if let Some(file) = content.shift_remove("image/*") {
+                    content.insert("application/octet-stream".into(), file);
+                }
+            }
         }
     }
     if let Some(paths) = out["paths"].as_object_mut() {

@@ -194,6 +194,7 @@ mod tests {
             audit: false,
             max_body_bytes: 10,
             public_when: None,
+            path_rest: false,
             path_params: &[],
             success: 200,
         }

@@ -101,7 +101,13 @@ async fn collect(max: usize, request: Request) -> Result<Bytes, ApiError> {
             }
         }
     }
-    let drain = async {
+    drain(body).await;
+    Err(ApiError::payload_too_large(max))
+}
+
+/// Reads on for a moment, and throws it away.
+async fn drain(mut body: Body) {
+    let read = async {
         let mut left = 16 * 1024 * 1024_usize;
         while let Some(Ok(frame)) = body.frame().await {
             left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
@@ -110,8 +116,7 @@ async fn collect(max: usize, request: Request) -> Result<Bytes, ApiError> {
             }
         }
     };
-    let _ = tokio::time::timeout(Duration::from_secs(2), drain).await;
-    Err(ApiError::payload_too_large(max))
+    let _ = tokio::time::timeout(Duration::from_secs(2), read).await;
 }
 
 fn first(bytes: &[u8]) -> Option<u8> {
@@ -260,6 +265,7 @@ impl Multipart {
         let max = rqctx.request_body_max_bytes();
         let body: Body = request.into_body();
         if http_body::Body::size_hint(&body).lower() > max as u64 {
+            tokio::spawn(drain(body));
             return Err(ApiError::payload_too_large(max));
         }
         let limit = multer::SizeLimit::new().whole_stream(max as u64);

@@ -18,6 +18,8 @@ struct Inner {
     details: Vec<ErrorDetail>,
     retry_after: Option<u32>,
     allow: Option<HeaderValue>,
+    /// Bytes that there are, for 416.
+    range_of: Option<u64>,
     internal: Option<String>,
 }
 
@@ -31,6 +33,7 @@ impl ApiError {
             details: vec![],
             retry_after: None,
             allow: None,
+            range_of: None,
             internal: None,
         };
         Self(Box::new(inner))
@@ -99,6 +102,13 @@ impl ApiError {
         Self::new(ErrorCode::UnsupportedMediaType, format!("the content type must be {wanted}"))
     }
 
+    /// 416, with the code of a bad request: the part that was asked for is not there; the whole has `total` bytes.
+    pub fn range_not_satisfiable(total: u64) -> Self {
+        let mut e = Self::bad_request("the range is not within the file");
+        e.0.range_of = Some(total);
+        e
+    }
+
     /// 429
     pub fn rate_limited(retry_after_seconds: u32) -> Self {
         let mut e = Self::new(ErrorCode::RateLimited, "too many requests");
@@ -139,7 +149,7 @@ impl ApiError {
     }
 
     pub fn status(&self) -> u16 {
-        self.0.code.status()
+        if self.0.range_of.is_some() { 416 } else { self.0.code.status() }
     }
 
     pub fn message(&self) -> &str {
@@ -162,6 +172,11 @@ impl ApiError {
             http::StatusCode::from_u16(self.status()).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(total) = self.0.range_of
+            && let Ok(range) = HeaderValue::from_str(&format!("bytes */{total}"))
+        {
+            headers.insert(header::CONTENT_RANGE, range);
+        }
         match self.0.code {
             ErrorCode::Unauthorized => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -1,7 +1,7 @@
 //! Every request passes here: it gets an id, is looked up, run and finished.
 use super::context::Seed;
 use super::finish::{Asked, finish};
-use super::params::decode;
+use super::params::{decode, rest};
 use super::{Api, ApiError, App, Body, Cx, Request, Response};
 use dropshot::{HttpError, RequestEndpointMetadata, RequestInfo};
 use futures::future::BoxFuture;
@@ -9,6 +9,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 use scaicontrol_types::ErrorCode;
 use slog::Logger;
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 use std::time::Instant;
 
 /// A page or a tool outside the specification.
@@ -141,6 +142,8 @@ impl Front {
         if !path.starts_with('/') {
             return Err(ApiError::bad_request("the path must start with /"));
         }
+        // The rest of a path is one variable, whatever is in it: what is asked of the routers has a plain word there.
+        let path = taking_the_rest(path).unwrap_or(path);
         if path.split('/').any(|segment| decode(segment, false).is_none()) {
             return Err(ApiError::bad_request("the path has a malformed %-encoding, or is not UTF-8"));
         }
@@ -190,6 +193,16 @@ impl Front {
             Err(ApiError::method_not_allowed(&allow))
         }
     }
+}
+
+/// The template of the operation that takes everything under its prefix, when the path is under one.
+fn taking_the_rest(path: &str) -> Option<&'static str> {
+    static ALL: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| {
+        let all = crate::operations::OPERATIONS.iter();
+        all.filter_map(|o| Some((rest(o)?.0, o.path))).collect()
+    });
+    let mut under = ALL.iter().filter(|(prefix, _)| path.len() > prefix.len() && path.starts_with(prefix));
+    under.next().map(|(_, template)| *template)
 }
 
 /// The answer to OPTIONS; what belongs to CORS is added when it is finished.

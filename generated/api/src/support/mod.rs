@@ -113,6 +113,8 @@ pub struct Operation {
     pub max_body_bytes: usize,
     /// The setting that opens it to callers without a token.
     pub public_when: Option<&'static str>,
+    /// The last variable is everything that follows in the path, slashes included and however it is written.
+    pub path_rest: bool,
     /// The variables of the path, in their order.
     pub path_params: &'static [&'static str],
     /// The status of its success.

@@ -1,6 +1,6 @@
 //! Parameters in the path, the query and the headers, read by generated code.
 use super::auth::own;
-use super::{ApiError, Cx};
+use super::{ApiError, Cx, Operation};
 use async_trait::async_trait;
 use chrono::Datelike;
 use dropshot::{
@@ -147,11 +147,28 @@ impl<T: Parameters> PathParams<T> {
     }
 }
 
+/// What stands before the rest of a path, and the variable's name, for an operation that takes the rest.
+pub(super) fn rest(operation: &Operation) -> Option<(&'static str, &'static str)> {
+    if !operation.path_rest {
+        return None;
+    }
+    let (prefix, name) = operation.path.rsplit_once('{')?;
+    Some((prefix, name.strip_suffix('}')?))
+}
+
 fn path_reader(rqctx: &Cx) -> Reader {
     let mut reader = Reader::default();
     let segments = |p: &'static str| p.split('/').filter(|s| !s.is_empty());
-    let template = super::api::operation(&rqctx.endpoint.operation_id).map_or("", |o| o.path);
-    let given = rqctx.request.uri().path().split('/').filter(|s| !s.is_empty());
+    let operation = super::api::operation(&rqctx.endpoint.operation_id);
+    let template = operation.map_or("", |o| o.path);
+    let path = rqctx.request.uri().path();
+    if let Some((prefix, name)) = operation.and_then(rest) {
+        let rest = path.strip_prefix(prefix).unwrap_or_default();
+        // What cannot be decoded is no name of anything, so it may stand as it was written.
+        reader.values.insert(name.into(), decode(rest, false).unwrap_or_else(|| rest.into()));
+        return reader;
+    }
+    let given = path.split('/').filter(|s| !s.is_empty());
     for (name, value) in segments(template).zip(given) {
         if let Some(name) = name.strip_prefix('{').and_then(|n| n.strip_suffix('}'))
             && let Some(value) = decode(value, false)

@@ -3,9 +3,11 @@ use super::{ApiError, Body, Response};
 use dropshot::{ApiEndpointResponse, HttpError, HttpResponse};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-/// 200 with something that is not JSON.
+/// 200 with something that is not JSON; 206 with a part of it, or 304 for a caller that has it.
 #[derive(Debug)]
 pub struct Download {
+    /// 200, 206 or 304.
+    pub status: StatusCode,
     pub content_type: &'static str,
     /// A name to save it under; without one it is shown where it can be.
     pub file_name: Option<String>,
@@ -16,7 +18,13 @@ pub struct Download {
 
 impl Download {
     pub fn new(content_type: &'static str, body: impl Into<Body>) -> Self {
-        Self { content_type, file_name: None, headers: HeaderMap::new(), body: body.into() }
+        Self {
+            status: StatusCode::OK,
+            content_type,
+            file_name: None,
+            headers: HeaderMap::new(),
+            body: body.into(),
+        }
     }
 
     #[must_use]
@@ -29,9 +37,12 @@ impl Download {
 impl HttpResponse for Download {
     fn to_result(self) -> Result<Response, HttpError> {
         let mut response = Response::new(self.body);
+        *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        if self.status != StatusCode::NOT_MODIFIED {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        }
         if let Some(name) = self.file_name {
             let safe: String = name
                 .chars()
@@ -53,7 +64,7 @@ impl HttpResponse for Download {
     }
 
     fn status_code(&self) -> StatusCode {
-        StatusCode::OK
+        self.status
     }
 }
 

@@ -10,8 +10,10 @@ mod auth;
 mod billing;
 mod catalog;
 mod metering;
+mod organization;
 mod subscriptions;
 mod untagged;
+mod uploads;
 
 use crate::app::Control;
 use crate::error::{Error, Field};
@@ -106,6 +108,7 @@ impl From<Error> for ApiError {
             Error::Conflict(message) => ApiError::conflict(message),
             Error::Forbidden { message, details } => with(ApiError::forbidden(message), details),
             Error::Unauthorized(message) => ApiError::unauthorized(message),
+            Error::TooMany { retry_after_seconds } => ApiError::rate_limited(retry_after_seconds),
             Error::Unavailable(message) => ApiError::unavailable(message, 1),
             Error::Collision(cause) | Error::Internal(cause) => ApiError::internal(cause),
         }

@@ -30,7 +30,7 @@ const APP: &str = "scaicontrol_app";
 /// 32 zero bytes: nothing in a development database is secret, and it must be the same at each start.
 const DEV_KEY_BASE64: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 /// What `--fresh` takes away; everything else in the folder is not ours.
-const OURS: [&str; 5] = ["postgres", "dev.json", "dev.json.new", "issuer.key", "clock"];
+const OURS: [&str; 6] = ["postgres", "objects", "dev.json", "dev.json.new", "issuer.key", "clock"];
 
 /// See the module.
 #[derive(Args, Debug)]
@@ -118,7 +118,7 @@ impl Run {
         address: SocketAddr,
         base_url: &str,
     ) -> Result<(), String> {
-        let config = self.config(context, cluster, address, base_url)?;
+        let config = self.config(context, dir, cluster, address, base_url)?;
         let grace = config.limits.shutdown_grace;
         let log = observability::log(&config.log);
         let mut stop = std::pin::pin!(told_to_stop());
@@ -136,6 +136,7 @@ impl Run {
     fn config(
         &self,
         context: &Context,
+        dir: &Path,
         cluster: &Cluster,
         address: SocketAddr,
         base_url: &str,
@@ -149,6 +150,9 @@ impl Run {
             pair("limits.shutdown_grace", "5s".into()),
             pair("auth.client_id", "scaicontrol-web".into()),
             pair("outbound.allow_private", "true".into()),
+            pair("objects.folder", dir.join("objects").to_string_lossy().into_owned()),
+            // A development server asks nobody outside unless it is told to.
+            pair("vies.enabled", "false".into()),
             pair("registry.allow", allow.join(",")),
         ];
         let clock = if self.clock == ClockChoice::Simulated { "simulated" } else { "real" };

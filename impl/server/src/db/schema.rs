@@ -69,6 +69,8 @@ diesel::table! {
         buyer_reference -> Nullable<Text>,
         vat_number_status -> Text,
         vat_number_checked_at -> Nullable<Timestamptz>,
+        vat_check_attempts -> Integer,
+        vat_check_at -> Nullable<Timestamptz>,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
     }
@@ -261,6 +263,36 @@ diesel::table! {
         currency -> Text,
         amount_cents -> BigInt,
         occurred_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    mails (tenant_id, mail_id) {
+        tenant_id -> Text,
+        mail_id -> Uuid,
+        partner_id -> Text,
+        kind -> Text,
+        invoice_id -> Nullable<Uuid>,
+        template_name -> Text,
+        language -> Text,
+        from_name -> Nullable<Text>,
+        reply_to -> Nullable<Text>,
+        to_address -> Text,
+        subject -> Text,
+        text_body -> Text,
+        html_body -> Nullable<Text>,
+        attachments -> Jsonb,
+        held -> Bool,
+        status -> Text,
+        reason -> Nullable<Text>,
+        attempts -> Integer,
+        next_attempt_at -> Timestamptz,
+        sender -> Nullable<Text>,
+        message_id -> Nullable<Text>,
+        first_attempt_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+        sent_at -> Nullable<Timestamptz>,
+        failed_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -695,6 +727,9 @@ diesel::table! {
         source_updated_at -> Nullable<Timestamptz>,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        last_seen_at -> Nullable<Timestamptz>,
+        token_roles -> Array<Text>,
+        erased_at -> Nullable<Timestamptz>,
     }
 }
 

@@ -11,6 +11,7 @@ use super::store::{Directory, Known, Service, Unknown};
 use crate::config::is_external_id;
 use crate::error::Error;
 use async_trait::async_trait;
+use chrono::TimeDelta;
 use http::HeaderMap;
 use scaicontrol_api::{ApiError, Authenticator, CallerLevel, Level, Operation, Principal};
 use std::sync::Arc;
@@ -18,6 +19,11 @@ use std::time::{Duration, SystemTime};
 
 /// How old an answer of the database may be.
 const MAX_AGE: Duration = Duration::from_secs(1);
+
+/// How often it is written down that a user called.
+const SEEN_EVERY: TimeDelta = TimeDelta::hours(1);
+/// How often, at most, when the roles of its tokens change.
+const SEEN_ANEW_EVERY: TimeDelta = TimeDelta::minutes(1);
 
 /// A caller whose identity is proven.
 #[derive(Clone, Debug)]
@@ -220,16 +226,14 @@ impl Identity {
                 return Err(unauthorized(what));
             }
         }
+        self.seen(&claims, &known, &tenant_id, &partner_id).await;
         Ok(self.with_rights(&claims, &known, tenant_id, partner_id))
     }
 
     /// Level and permissions. What the token claims counts only when it was issued after the last change of the user.
     fn with_rights(&self, claims: &Claims, known: &Known, tenant_id: String, partner_id: String) -> Caller {
-        let outdated = known
-            .claims_valid_from
-            .is_some_and(|from| claims.issued_at.is_none_or(|at| at < from.timestamp()));
         let (claimed_roles, claimed): (&[String], &[String]) =
-            if outdated { (&[], &[]) } else { (&claims.roles, &claims.permissions) };
+            if is_outdated(claims, known) { (&[], &[]) } else { (&claims.roles, &claims.permissions) };
         let all =
             claimed_roles.iter().chain(&known.local_roles).chain(&known.group_roles).map(String::as_str);
         let roles = known_roles(all);
@@ -253,6 +257,22 @@ impl Identity {
             held,
             about,
         }
+    }
+
+    /// Keeps when a user last called and what its token claimed, for those who look at the list of users. It is written
+    /// once an hour, or a minute after other roles were claimed, and a failure keeps nobody out.
+    async fn seen(&self, claims: &Claims, known: &Known, tenant_id: &str, partner_id: &str) {
+        let claimed: &[String] = if is_outdated(claims, known) { &[] } else { &claims.roles };
+        let roles = known_roles(claimed.iter().map(String::as_str));
+        let age = known.last_seen_at.map(|at| self.directory.now() - at);
+        let every = if roles == known.token_roles { SEEN_EVERY } else { SEEN_ANEW_EVERY };
+        if age.is_some_and(|age| age < every) {
+            return;
+        }
+        if let Err(e) = self.directory.seen(&claims.subject, &roles).await {
+            slog::warn!(self.log, "a user's call was not written down"; "user_id" => &claims.subject, "error" => %e);
+        }
+        self.known.forget(&key_of(claims, Some(tenant_id), Some(partner_id)));
     }
 
     async fn load(
@@ -296,6 +316,11 @@ impl Identity {
         slog::warn!(self.log, "token and mirror disagree, a sync is due"; "user_id" => &claims.subject, "tenant_id" => tenant_id, "partner_id" => partner_id, "reason" => refusal);
         Err(forbidden(refusal))
     }
+}
+
+/// Whether the user was changed after the token was issued: what it claims of rights then counts no more.
+fn is_outdated(claims: &Claims, known: &Known) -> bool {
+    known.claims_valid_from.is_some_and(|from| claims.issued_at.is_none_or(|at| at < from.timestamp()))
 }
 
 type KnownKey = (String, Option<String>, Option<String>);
@@ -484,6 +509,13 @@ mod tests {
             self.add_user(&unknown.user_id, &unknown.tenant_id, |_| ());
             Ok(())
         }
+        async fn seen(&self, user: &str, roles: &[&str]) -> crate::error::Result<()> {
+            if let Some(user) = self.users.lock().expect("lock").get_mut(user) {
+                user.last_seen_at = Some(self.now());
+                user.token_roles = roles.iter().map(|r| (*r).to_owned()).collect();
+            }
+            Ok(())
+        }
         fn now(&self) -> DateTime<Utc> {
             DateTime::from_timestamp(1_000_000, 0).expect("a time")
         }
@@ -496,6 +528,7 @@ mod tests {
                 user_is_active: true,
                 tenant_is_active: true,
                 partner_is_active: true,
+                last_seen_at: Some(self.now()),
                 ..Known::default()
             };
             change(&mut user);

@@ -30,6 +30,10 @@ pub struct Known {
     pub email: Option<String>,
     #[diesel(sql_type = Nullable<Text>)]
     pub display_name: Option<String>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub last_seen_at: Option<DateTime<Utc>>,
+    #[diesel(sql_type = Array<Text>)]
+    pub token_roles: Vec<String>,
     #[diesel(sql_type = Bool)]
     pub tenant_known: bool,
     #[diesel(sql_type = Nullable<Text>)]
@@ -120,6 +124,8 @@ pub trait Directory: Send + Sync + std::fmt::Debug {
     async fn service_key(&self, key_id: &str) -> Result<Option<StoredKey>>;
     /// Creates what is not there; changes nothing that is.
     async fn mirror(&self, unknown: &Unknown) -> Result<()>;
+    /// Writes down that a user called, with a token of these roles.
+    async fn seen(&self, user_id: &str, token_roles: &[&str]) -> Result<()>;
     /// Business time, which the grace of a replaced key is counted in.
     fn now(&self) -> DateTime<Utc>;
 }
@@ -189,6 +195,21 @@ impl Directory for Store {
                     .bind::<Text, _>(&unknown.user_id)
                     .bind::<Nullable<Text>, _>(&unknown.email)
                     .bind::<Nullable<Text>, _>(&unknown.display_name)
+                    .bind::<Timestamptz, _>(op.now)
+                    .execute(conn)
+                    .await?;
+                Ok(())
+            })
+            .await
+    }
+
+    async fn seen(&self, user_id: &str, token_roles: &[&str]) -> Result<()> {
+        let op = self.op();
+        self.db
+            .tx(&op, "identity_seen", async |conn: &mut Conn| {
+                diesel::sql_query("SELECT sc_user_seen($1, $2, $3)")
+                    .bind::<Text, _>(user_id)
+                    .bind::<Array<Text>, _>(token_roles)
                     .bind::<Timestamptz, _>(op.now)
                     .execute(conn)
                     .await?;

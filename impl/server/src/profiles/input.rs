@@ -104,6 +104,8 @@ impl Input {
             vat_number_status: same_number
                 .map_or(VatStatus::Unchecked.as_str().to_owned(), |old| old.vat_number_status.clone()),
             vat_number_checked_at: same_number.and_then(|old| old.vat_number_checked_at),
+            vat_check_attempts: same_number.map_or(0, |old| old.vat_check_attempts),
+            vat_check_at: same_number.and_then(|old| old.vat_check_at),
             created_at: before.map_or(created.now, |old| old.created_at),
             updated_at: before.map_or(created.now, |old| old.updated_at),
         };

@@ -121,5 +121,13 @@ async fn tell(
 }
 
 /// Columns that are not fields of the profile.
-const BOOKKEEPING: &[&str] =
-    &["tenant_id", "partner_id", "vat_number_status", "vat_number_checked_at", "created_at", "updated_at"];
+const BOOKKEEPING: &[&str] = &[
+    "tenant_id",
+    "partner_id",
+    "vat_number_status",
+    "vat_number_checked_at",
+    "vat_check_attempts",
+    "vat_check_at",
+    "created_at",
+    "updated_at",
+];

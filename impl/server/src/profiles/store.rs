@@ -38,6 +38,8 @@ pub struct ProfileRow {
     pub buyer_reference: Option<String>,
     pub vat_number_status: String,
     pub vat_number_checked_at: Option<DateTime<Utc>>,
+    pub vat_check_attempts: i32,
+    pub vat_check_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
