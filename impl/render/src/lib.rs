@@ -66,7 +66,7 @@ pub fn render(job: &Job) -> Result<Vec<u8>, RenderError> {
 
 fn engine(job: &Job, css: String) -> Result<Engine, RenderError> {
     let mut assets = AssetBundle::new();
-    for font in fonts::ALL {
+    for font in fonts::ALL.iter() {
         assets.add_font_bytes(font.to_vec()).map_err(|error| RenderError::Engine(error.to_string()))?;
     }
     assets.add_css(families::BASE_CSS);

@@ -34,7 +34,7 @@ fn filters_write_in_the_language_of_the_document() {
 #[test]
 fn filters_refuse_what_makes_no_sense() {
     for (source, wanted) in [
-        ("\n {{ \"x\"|money }}", "html_content, line 2, column 5: invalid operation: money wants a whole number of cents"),
+        ("\n {{ \"x\"|money }}", "html_content, line 2, column 9: invalid operation: money wants a whole number of cents"),
         ("{{ 1|money(\"XYZ\") }}", "unknown currency"),
         ("{{ 1|date }}", "date wants a day"),
         ("{{ \"2026-03-01\"|date(\"odd\") }}", "date knows the styles"),
