@@ -7,17 +7,16 @@
 
 mod families;
 mod fonts;
+mod pictures;
 mod printable;
 
 use fulgur::asset::AssetBundle;
 use fulgur::{Engine, PageSize};
-use image::{ImageFormat, ImageReader, Limits};
 use krilla::SerializeSettings;
 use krilla::configure::{Configuration, Validator};
+use pictures::Pictures;
 use scaicontrol_templates::job::{Job, MAX_IMAGE_BYTES, MAX_IMAGES, MAX_PDF_BYTES};
 
-/// Most pixels on a side of an image.
-const MAX_IMAGE_SIDE: u32 = 8_192;
 /// How often a document is tried: each time without the characters that no font could draw.
 const MAX_ATTEMPTS: usize = 3;
 
@@ -42,8 +41,10 @@ pub enum RenderError {
 /// # Errors
 /// [`RenderError`]; the job is at fault, and the same job fails again.
 pub fn render(job: &Job) -> Result<Vec<u8>, RenderError> {
-    let mut html = families::complete(&printable::html(&job.html)).into_owned();
-    let mut css = families::complete(&printable::css(&job.css)).into_owned();
+    check_images(job)?;
+    let page = Pictures::read(&job.images).place(&printable::html(&job.html));
+    let mut html = families::complete(&page).into_owned();
+    let mut css = families::complete(&pictures::selectors(&printable::css(&job.css))).into_owned();
     let mut attempt = 1;
     loop {
         match engine(job, css.clone())?.render(&html) {
@@ -66,17 +67,11 @@ pub fn render(job: &Job) -> Result<Vec<u8>, RenderError> {
 
 fn engine(job: &Job, css: String) -> Result<Engine, RenderError> {
     let mut assets = AssetBundle::new();
-    for font in fonts::ALL {
+    for font in fonts::ALL.iter() {
         assets.add_font_bytes(font.to_vec()).map_err(|error| RenderError::Engine(error.to_string()))?;
     }
     assets.add_css(families::BASE_CSS);
     assets.add_css(css);
-    for (index, (name, bytes)) in job.images.iter().enumerate() {
-        if index >= MAX_IMAGES || bytes.0.len() > MAX_IMAGE_BYTES {
-            return Err(RenderError::Image(name.clone()));
-        }
-        assets.add_image(name.clone(), drawable(&bytes.0).unwrap_or_else(|| bytes.0.clone()));
-    }
     let settings = SerializeSettings {
         configuration: Configuration::new_with_validator(Validator::A3_B),
         ..SerializeSettings::default()
@@ -95,19 +90,13 @@ fn engine(job: &Job, css: String) -> Result<Engine, RenderError> {
         .build())
 }
 
-/// A WebP image as PNG, which the PDF writer knows; `None` for all others, and for one that cannot be read.
-fn drawable(bytes: &[u8]) -> Option<Vec<u8>> {
-    if !(bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP")) {
-        return None;
+fn check_images(job: &Job) -> Result<(), RenderError> {
+    for (index, (name, bytes)) in job.images.iter().enumerate() {
+        if index >= MAX_IMAGES || bytes.0.len() > MAX_IMAGE_BYTES {
+            return Err(RenderError::Image(name.clone()));
+        }
     }
-    let mut reader = ImageReader::with_format(std::io::Cursor::new(bytes), ImageFormat::WebP);
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(MAX_IMAGE_SIDE);
-    limits.max_image_height = Some(MAX_IMAGE_SIDE);
-    reader.limits(limits);
-    let mut png = std::io::Cursor::new(Vec::new());
-    reader.decode().ok()?.write_to(&mut png, ImageFormat::Png).ok()?;
-    Some(png.into_inner())
+    Ok(())
 }
 
 /// A message as one line of at most 500 characters.

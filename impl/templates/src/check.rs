@@ -135,8 +135,8 @@ impl<'a> Analysis<'a> {
             Stmt::EmitRaw(_) => {}
             Stmt::EmitExpr(emit) => {
                 if let Some(shape @ (Shape::Object(_) | Shape::List(_))) = self.expression(&emit.expr) {
-                    let message = format!("a {} cannot be printed", shape.type_name());
-                    self.refuse(emit.expr.span(), message);
+                    let message = format!("{} cannot be printed", shape.with_article());
+                    self.refuse(start(&emit.expr), message);
                 }
             }
             Stmt::ForLoop(stmt) => {
@@ -227,7 +227,7 @@ impl<'a> Analysis<'a> {
         match self.expression(list) {
             Some(Shape::List(item)) => Some(*item),
             Some(shape @ (Shape::Text | Shape::Number | Shape::Flag)) => {
-                self.refuse(list.span(), format!("a {} is no list to go through", shape.type_name()));
+                self.refuse(start(list), format!("{} is no list to go through", shape.with_article()));
                 None
             }
             Some(Shape::Object(_)) | None => None,
@@ -247,7 +247,7 @@ impl<'a> Analysis<'a> {
             Expr::Const(_) => None,
             Expr::GetAttr(get) => {
                 let base = self.expression(&get.expr);
-                self.member(base, get.name, get.span())
+                self.member(base, get.name, start(expression))
             }
             Expr::GetItem(get) => {
                 let base = self.expression(&get.expr);
@@ -257,7 +257,7 @@ impl<'a> Analysis<'a> {
                         self.expression(&get.subscript_expr);
                         Some(*item)
                     }
-                    (base, Some(name)) => self.member(base, name, get.span()),
+                    (base, Some(name)) => self.member(base, name, start(expression)),
                     (_, None) => {
                         self.expression(&get.subscript_expr);
                         None
@@ -268,7 +268,7 @@ impl<'a> Analysis<'a> {
                 let base = filter.expr.as_ref().and_then(|value| self.expression(value));
                 self.arguments(&filter.args);
                 if !exists("name is filter", filter.name) {
-                    self.refuse(filter.span(), format!("unknown filter {:?}", filter.name));
+                    self.refuse(start(expression), format!("unknown filter {:?}", filter.name));
                 }
                 filtered(filter.name, base)
             }
@@ -276,12 +276,12 @@ impl<'a> Analysis<'a> {
                 self.expression(&test.expr);
                 self.arguments(&test.args);
                 if !exists("name is test", test.name) {
-                    self.refuse(test.span(), format!("unknown test {:?}", test.name));
+                    self.refuse(start(expression), format!("unknown test {:?}", test.name));
                 }
                 Some(Shape::Flag)
             }
             Expr::Call(call) => {
-                self.call(&call.expr, call.span());
+                self.call(&call.expr, start(expression));
                 self.arguments(&call.args);
                 None
             }
@@ -295,12 +295,12 @@ impl<'a> Analysis<'a> {
     fn call(&mut self, callee: &Expr<'_>, span: Span) {
         let Expr::GetAttr(get) = callee else {
             if let Some(shape) = self.expression(callee) {
-                self.refuse(span, format!("a {} cannot be called", shape.type_name()));
+                self.refuse(span, format!("{} cannot be called", shape.with_article()));
             }
             return;
         };
         if let Some(shape) = self.expression(&get.expr) {
-            self.refuse(span, format!("a {} has no method {:?}", shape.type_name(), get.name));
+            self.refuse(span, format!("{} has no method {:?}", shape.with_article(), get.name));
         }
     }
 
@@ -352,11 +352,29 @@ impl<'a> Analysis<'a> {
             let message = match shape {
                 Shape::Object(_) => format!("unknown variable: there is no {name:?} here"),
                 Shape::List(_) => format!("a list has no {name:?}: go through it with a loop"),
-                _ => format!("unknown variable: a {} has no {name:?}", shape.type_name()),
+                _ => format!("unknown variable: {} has no {name:?}", shape.with_article()),
             };
             self.refuse(span, message);
         }
         field
+    }
+}
+
+/// Where an expression starts: the engine places a chain at its last link.
+fn start(expression: &Expr<'_>) -> Span {
+    let mut first = expression;
+    loop {
+        first = match first {
+            Expr::GetAttr(get) => &get.expr,
+            Expr::GetItem(get) => &get.expr,
+            Expr::Call(call) => &call.expr,
+            Expr::Test(test) => &test.expr,
+            Expr::Filter(filter) => match &filter.expr {
+                Some(value) => value,
+                None => return first.span(),
+            },
+            _ => return first.span(),
+        };
     }
 }
 

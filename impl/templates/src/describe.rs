@@ -45,6 +45,17 @@ impl Shape {
         }
     }
 
+    /// The name of the type in a sentence.
+    pub(crate) const fn with_article(self) -> &'static str {
+        match self {
+            Self::Text => "a text",
+            Self::Number => "a number",
+            Self::Flag => "a flag",
+            Self::List(_) => "a list",
+            Self::Object(_) => "an object",
+        }
+    }
+
     /// The name of the type in lists and messages.
     pub const fn type_name(self) -> &'static str {
         match self {
@@ -224,7 +235,7 @@ mod tests {
                 let is_value = ["text", "number", "flag"].contains(&variable.type_name);
                 let has_example = !variable.example.is_empty();
                 // A sample need not be void, a draft, or in a foreign tax currency.
-                let may_be_absent = ["void_date", "tax_currency", "referenced", "tax_point", "qr_svg"]
+                let may_be_absent = ["void_notice", "tax_currency", "referenced", "tax_point", "qr_svg"]
                     .iter()
                     .any(|part| variable.name.contains(part));
                 assert!(!is_value || has_example || may_be_absent, "{kind} {}", variable.name);

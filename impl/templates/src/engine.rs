@@ -213,6 +213,7 @@ pub(crate) static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(||
     env.add_filter("date", date);
     env.add_filter("number", number);
     env.add_filter("percent", percent);
+    env.add_filter("css_string", css_string);
     env
 });
 
@@ -290,6 +291,22 @@ fn percent(state: &State<'_, '_>, value: &Value) -> Result<String, Error> {
         return Ok(String::new());
     }
     Ok(locale(state)?.percent(decimal(value, "percent")?))
+}
+
+/// `"{{ seller.name|css_string }}"` in a style sheet: entities of HTML mean nothing there, so what is no letter, digit
+/// or harmless sign is written as CSS escapes it.
+fn css_string(value: &Value) -> Value {
+    let mut out = String::new();
+    if !value.is_none() {
+        for char in value.to_string().chars().filter(|char| !char.is_control()) {
+            if char.is_alphanumeric() || " .,-_()+:\u{a0}\u{202f}".contains(char) {
+                out.push(char);
+            } else {
+                out.push_str(&format!("\\{:x} ", u32::from(char)));
+            }
+        }
+    }
+    Value::from_safe_string(out)
 }
 
 #[cfg(test)]

@@ -100,26 +100,6 @@ impl Exit {
     }
 }
 
-/// The addresses of images that a page names: those of the job's images that are needed, each once.
-pub fn image_names(html: &str) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for (at, _) in html.match_indices("<img") {
-        let tag = &html[at..];
-        let tag = &tag[..tag.find('>').unwrap_or(tag.len())];
-        let Some(start) = tag.find("src=") else { continue };
-        let value = &tag[start + 4..];
-        let name = match value.chars().next() {
-            Some(quote @ ('"' | '\'')) => value[1..].split(quote).next(),
-            _ => value.split([' ', '\n', '/']).next(),
-        };
-        let name = name.unwrap_or_default().replace("&#x2f;", "/").replace("&amp;", "&");
-        if !name.is_empty() && names.len() < MAX_IMAGES && !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    names
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,12 +119,5 @@ mod tests {
         let json = serde_json::to_vec(&job).unwrap();
         assert_eq!(serde_json::from_slice::<Job>(&json).unwrap(), job);
         assert!(serde_json::from_str::<Job>("{\"html\":\"\",\"unknown\":1}").is_err());
-    }
-
-    #[test]
-    fn images_are_found_once() {
-        let html = "<img class='x' src=\"logo.png\"><img src='/api/v1/uploads/a&amp;b.png'/><img alt=x src=c.gif >\
-                    <img src=\"logo.png\"><img><imgx";
-        assert_eq!(image_names(html), ["logo.png", "/api/v1/uploads/a&b.png", "c.gif"]);
     }
 }

@@ -16,6 +16,7 @@ mod describe;
 pub mod document;
 mod engine;
 pub mod epc;
+pub mod images;
 pub mod job;
 mod kind;
 pub mod limits;

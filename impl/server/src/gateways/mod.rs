@@ -5,5 +5,6 @@
 pub mod http;
 pub mod mail;
 pub mod objects;
+pub mod renderer;
 pub mod scaikey;
 pub mod vies;

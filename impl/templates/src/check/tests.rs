@@ -22,7 +22,7 @@ fn faults_are_told_with_line_and_column() {
         ("{{ lines[0].amout }}", "line 1, column 4: unknown variable: there is no \"amout\" here"),
         ("{{ (lines|first).amout }}", "line 1, column 4: unknown variable: there is no \"amout\" here"),
         ("{% set x = seller %}{{ x.nam }}", "line 1, column 24: unknown variable: there is no \"nam\" here"),
-        ("{{ seller }}", "line 1, column 4: a object cannot be printed"),
+        ("{{ seller }}", "line 1, column 4: an object cannot be printed"),
         ("{% for x in totals.due %}{% endfor %}", "line 1, column 13: a text is no list to go through"),
         ("{{ totals.due|mony }}", "line 1, column 4: unknown filter \"mony\""),
         ("{{ totals.due|safe }}", "line 1, column 4: unknown filter \"safe\""),

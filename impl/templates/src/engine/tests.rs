@@ -25,6 +25,7 @@ fn filters_write_in_the_language_of_the_document() {
         ("{{ 1.005|number(2) }} {{ \"2\"|number(2) }} {{ 1e3|number }}", "1,01 2,00 1.000"),
         ("{{ 5.5|percent }}", "5,5\u{a0}%"),
         ("[{{ invoice.referenced_number }}{{ none|money }}{{ none|date }}]", "[]"),
+        ("<style>{{ \"A & \\\"B\\\\ </style>é\"|css_string }}", "<style>A \\26  \\22 B\\5c  \\3c \\2f style\\3e é"),
         ("<!--JS:for line in lines-->{{ line.position }}<!--JS:endfor-->", "12"),
     ] {
         assert_eq!(html(source).unwrap(), wanted, "{source}");
@@ -34,7 +35,7 @@ fn filters_write_in_the_language_of_the_document() {
 #[test]
 fn filters_refuse_what_makes_no_sense() {
     for (source, wanted) in [
-        ("\n {{ \"x\"|money }}", "html_content, line 2, column 5: invalid operation: money wants a whole number of cents"),
+        ("\n {{ \"x\"|money }}", "html_content, line 2, column 9: invalid operation: money wants a whole number of cents"),
         ("{{ 1|money(\"XYZ\") }}", "unknown currency"),
         ("{{ 1|date }}", "date wants a day"),
         ("{{ \"2026-03-01\"|date(\"odd\") }}", "date knows the styles"),
@@ -132,4 +133,21 @@ fn mails_have_a_subject_of_one_line_and_a_text() {
     assert_eq!(text, "Pay here (https://portal.noordzee.example/billing)\n");
     assert!(html.contains("<p>Pay <a href=\"https://portal.noordzee.example/billing\""), "{html}");
     assert!(html.contains("<style>p { color: red }</style>") && !html.contains("script"), "{html}");
+}
+
+#[test]
+fn a_thousand_lines_are_written_with_fuel_to_spare() {
+    let mut document = samples::invoice();
+    let mut line = document.lines[0].clone();
+    line.description = "x".repeat(1_000);
+    document.lines = vec![line; 1_000];
+    let context = Context::Document(Box::new(InvoiceContext::new(&document, Language::Fr).unwrap()));
+    let template = crate::defaults::find(Kind::Invoice, Language::Fr).unwrap().template();
+    let Rendered::Document { html, .. } = render(&template, &context).unwrap() else { panic!("a document") };
+    assert!(html.len() < limits::MAX_OUTPUT_BYTES / 4, "{}", html.len());
+    let env: &Environment<'_> = &ENVIRONMENT;
+    let compiled = env.template_from_named_str("template.html", template.html).unwrap();
+    let captured = compiled.render_captured(Value::from(Serde(&context))).unwrap();
+    let (used, left) = captured.state().fuel_levels().unwrap();
+    assert!(used < left / 4, "{used} used, {left} left");
 }
