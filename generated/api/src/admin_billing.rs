@@ -141,6 +141,26 @@ pub trait AdminBillingApi {
         query: QueryParams<AdminInvoiceDeleteQuery>,
     ) -> Result<R200<models::AcknowledgementEnvelope>, ApiError>;
 
+    /// Download any electronic invoice
+    ///
+    /// The document as an EN 16931 electronic invoice: XML, or a PDF/A-3 with the XML inside for `zugferd`
+    /// and `facturx`. The form that it was issued in is the archived original, byte for byte; another form
+    /// is a copy made on demand. 404 when the document does not exist for the caller; 409 when it has no
+    /// number; 400 with `details` when it lacks what the wanted form requires.
+    #[endpoint {
+        method = GET,
+        path = "/api/v1/admin/invoices/{invoice_id}/download",
+        operation_id = "admin_invoice_einvoice_download",
+        tags = ["admin-billing"],
+        content_type = "application/json",
+    }]
+    async fn admin_invoice_einvoice_download(
+        rqctx: RequestContext<Self::Context>,
+        auth: Auth<perm::AdminInvoiceEinvoiceDownload>,
+        path: PathParams<AdminInvoiceEinvoiceDownloadPath>,
+        query: QueryParams<AdminInvoiceEinvoiceDownloadQuery>,
+    ) -> Result<Download, ApiError>;
+
     /// Finalize an invoice
     ///
     /// Issues a draft. In one transaction: the tenant's billing profile and the seller's data are checked,
@@ -283,6 +303,24 @@ pub trait AdminBillingApi {
         body: Json<models::InvoiceMarkPaidRequest>,
     ) -> Result<R200<models::InvoiceDetailEnvelope>, ApiError>;
 
+    /// Download any invoice as PDF
+    ///
+    /// The newest PDF of an issued document, rendered from what was frozen when it was finalized; rendered
+    /// now if the renderer has not come to it yet. 404 when the document does not exist for the caller; 409
+    /// when it has no number; 503 when it cannot be rendered at the moment.
+    #[endpoint {
+        method = GET,
+        path = "/api/v1/admin/invoices/{invoice_id}/pdf",
+        operation_id = "admin_invoice_pdf_download",
+        tags = ["admin-billing"],
+        content_type = "application/json",
+    }]
+    async fn admin_invoice_pdf_download(
+        rqctx: RequestContext<Self::Context>,
+        auth: Auth<perm::AdminInvoicePdfDownload>,
+        path: PathParams<AdminInvoicePdfDownloadPath>,
+    ) -> Result<Download, ApiError>;
+
     /// Refund an invoice
     ///
     /// Sends money back through the account that took it, the newest payment first, never more than was
@@ -313,6 +351,45 @@ pub trait AdminBillingApi {
         path: PathParams<AdminInvoiceRefundPath>,
         body: Json<models::InvoiceRefundRequest>,
     ) -> Result<R200<models::InvoiceRefundEnvelope>, ApiError>;
+
+    /// Render the PDF anew
+    ///
+    /// Renders the PDF again with the template as it is now and makes it the one that is downloaded. Earlier
+    /// ones are kept, and neither the frozen data nor the original electronic invoice is touched. 404 when
+    /// the document does not exist for the caller; 409 when it has no number; 503 when it cannot be rendered
+    /// at the moment.
+    #[endpoint {
+        method = POST,
+        path = "/api/v1/admin/invoices/{invoice_id}/regenerate-pdf",
+        operation_id = "admin_invoice_regenerate_pdf",
+        tags = ["admin-billing"],
+        content_type = "application/json",
+    }]
+    async fn admin_invoice_regenerate_pdf(
+        rqctx: RequestContext<Self::Context>,
+        auth: Auth<perm::AdminInvoiceRegeneratePdf>,
+        path: PathParams<AdminInvoiceRegeneratePdfPath>,
+    ) -> Result<R200<models::InvoiceEnvelope>, ApiError>;
+
+    /// Send an invoice
+    ///
+    /// Queues a mail with the document attached, to any address, or to the billing contact of the tenant
+    /// when `to` is left out. A `finalized` document becomes `sent`; any other state stays as it is. 400
+    /// when `to` is left out and the tenant has no contact; 404 when the document does not exist for the
+    /// caller; 409 for a draft and for a `void` document.
+    #[endpoint {
+        method = POST,
+        path = "/api/v1/admin/invoices/{invoice_id}/send",
+        operation_id = "admin_invoice_send",
+        tags = ["admin-billing"],
+        content_type = "application/json",
+    }]
+    async fn admin_invoice_send(
+        rqctx: RequestContext<Self::Context>,
+        auth: Auth<perm::AdminInvoiceSend>,
+        path: PathParams<AdminInvoiceSendPath>,
+        body: Json<models::InvoiceSendRequest>,
+    ) -> Result<R202<models::InvoiceMailEnvelope>, ApiError>;
 
     /// Update a draft
     ///
@@ -388,6 +465,144 @@ pub trait AdminBillingApi {
         auth: Auth<perm::AdminPaymentList>,
         query: QueryParams<AdminPaymentListQuery>,
     ) -> Result<R200<models::AdminPaymentPage>, ApiError>;
+
+    /// Create a template
+    ///
+    /// Stores a template as version 1. Documents and mails are made with the template of the wanted name:
+    /// the tenant's own before its partner's before the platform's, and among these the one in the
+    /// document's language before the one for all languages. The content is HTML and CSS with variables in
+    /// double braces; scripts and addresses outside this installation are refused.
+    ///
+    /// 400 with `details` naming the line for content that does not parse, an unknown variable, a mail
+    /// template without subject, an owner that does not fit the scope; 403 when a partner asks for the scope
+    /// `platform`; 404 when the tenant or partner does not exist for the caller; 409 when the owner already
+    /// has one of this kind, name and language.
+    #[endpoint {
+        method = POST,
+        path = "/api/v1/admin/billing/templates",
+        operation_id = "admin_template_create",
+        tags = ["admin-billing"],
+        request_body_max_bytes = 4194304,
+        content_type = "application/json",
+    }]
+    async fn admin_template_create(
+        rqctx: RequestContext<Self::Context>,
+        auth: Auth<perm::AdminTemplateCreate>,
+        body: Json<models::TemplateCreateRequest>,
+    ) -> Result<R201<models::TemplateEnvelope>, ApiError>;
+
+    /// Delete a template
+    ///
+    /// Takes the template out of use; versions that issued documents were rendered with are kept for them.
+    /// 403 for a partner on a platform template; 404 when it does not exist for the caller; 409 when it is
+    /// the last one that a billing profile's or partner's template name leads to. Behind all stored
+    /// templates stand those that come with the program, under the name `default`.
+    #[endpoint {
+        method = DELETE,
+        path = "/api/v1/admin/billing/templates/{template_id}",
+        operation_id = "admin_template_delete",
+        tags = ["admin-billing"],
+        content_type = "application/json",
+    }]
+    async fn admin_template_delete(
+        rqctx: RequestContext<Self::Context>,
+        auth: Auth<perm::AdminTemplateDelete>,
+        path: PathParams<AdminTemplateDeletePath>,
+    ) -> Result<R200<models::AcknowledgementEnvelope>, ApiError>;
+
+    /// Get a template
+    ///
+    /// One template with its content, in its newest version. 404 when it does not exist for the caller.
+    #[endpoint {
+        method = GET,
+        path = "/api/v1/admin/billing/templates/{template_id}",
+        operation_id = "admin_template_get",
+        tags = ["admin-billing"],
+        content_type = "application/json",
+    }]
+    async fn admin_template_get(
+        rqctx: RequestContext<Self::Context>,
+        auth: Auth<perm::AdminTemplateGet>,
+        path: PathParams<AdminTemplateGetPath>,
+    ) -> Result<R200<models::TemplateEnvelope>, ApiError>;
+
+    /// List templates
+    ///
+    /// Templates of documents and mails, without their content, by name. A partner sees its own, those of
+    /// its tenants and the platform's. 400 for an unknown filter value and for a cursor of another filter.
+    #[endpoint {
+        method = GET,
+        path = "/api/v1/admin/billing/templates",
+        operation_id = "admin_template_list",
+        tags = ["admin-billing"],
+        content_type = "application/json",
+    }]
+    async fn admin_template_list(
+        rqctx: RequestContext<Self::Context>,
+        auth: Auth<perm::AdminTemplateList>,
+        query: QueryParams<AdminTemplateListQuery>,
+    ) -> Result<R200<models::TemplatePage>, ApiError>;
+
+    /// Preview a template
+    ///
+    /// Renders the template with one of the caller's documents, or with made-up data when `invoice_id` is
+    /// left out. A template of a document answers a PDF (`application/pdf`), one of a mail the mail's HTML
+    /// (`text/html`). Nothing is stored or sent. 404 when the template or the document does not exist for
+    /// the caller; 400 with `details` when the document is of the wrong kind, a draft, or rendering fails at
+    /// a place of the template; 503 when the renderer is not available.
+    #[endpoint {
+        method = POST,
+        path = "/api/v1/admin/billing/templates/{template_id}/preview",
+        operation_id = "admin_template_preview",
+        tags = ["admin-billing"],
+        content_type = "application/json",
+    }]
+    async fn admin_template_preview(
+        rqctx: RequestContext<Self::Context>,
+        auth: Auth<perm::AdminTemplatePreview>,
+        path: PathParams<AdminTemplatePreviewPath>,
+        body: Json<models::TemplatePreviewRequest>,
+    ) -> Result<Download, ApiError>;
+
+    /// Update a template
+    ///
+    /// Replaces content, subject and name, and makes it the next version. Earlier versions are kept: a PDF
+    /// that was rendered with one can be made again, byte for byte. Kind, language, scope and owner cannot
+    /// change.
+    ///
+    /// 400 for content as when creating; 403 for a partner on a platform template; 404 when it does not
+    /// exist for the caller; 409 when `version` is not the newest, or when the new name is taken.
+    #[endpoint {
+        method = PUT,
+        path = "/api/v1/admin/billing/templates/{template_id}",
+        operation_id = "admin_template_update",
+        tags = ["admin-billing"],
+        request_body_max_bytes = 4194304,
+        content_type = "application/json",
+    }]
+    async fn admin_template_update(
+        rqctx: RequestContext<Self::Context>,
+        auth: Auth<perm::AdminTemplateUpdate>,
+        path: PathParams<AdminTemplateUpdatePath>,
+        body: Json<models::TemplateUpdateRequest>,
+    ) -> Result<R200<models::TemplateEnvelope>, ApiError>;
+
+    /// List template variables
+    ///
+    /// The variables that a template may use, with an example of each; with `document_type` only those of
+    /// that kind. 400 for an unknown kind.
+    #[endpoint {
+        method = GET,
+        path = "/api/v1/admin/billing/template-variables",
+        operation_id = "admin_template_variable_list",
+        tags = ["admin-billing"],
+        content_type = "application/json",
+    }]
+    async fn admin_template_variable_list(
+        rqctx: RequestContext<Self::Context>,
+        auth: Auth<perm::AdminTemplateVariableList>,
+        query: QueryParams<AdminTemplateVariableListQuery>,
+    ) -> Result<R200<models::TemplateVariableList>, ApiError>;
 }
 
 /// Adds the operations of the group: all that depends on `S` is one boxed call for each.
@@ -405,6 +620,9 @@ pub fn register<S: AdminBillingApi<Context = App>>(api: &mut Api) {
     endpoint::admin_invoice_delete(api, |rqctx, auth, path, query| {
         Box::pin(S::admin_invoice_delete(rqctx, auth, path, query))
     });
+    endpoint::admin_invoice_einvoice_download(api, |rqctx, auth, path, query| {
+        Box::pin(S::admin_invoice_einvoice_download(rqctx, auth, path, query))
+    });
     endpoint::admin_invoice_finalize(api, |rqctx, auth, path| {
         Box::pin(S::admin_invoice_finalize(rqctx, auth, path))
     });
@@ -421,8 +639,17 @@ pub fn register<S: AdminBillingApi<Context = App>>(api: &mut Api) {
     endpoint::admin_invoice_mark_paid(api, |rqctx, auth, path, body| {
         Box::pin(S::admin_invoice_mark_paid(rqctx, auth, path, body))
     });
+    endpoint::admin_invoice_pdf_download(api, |rqctx, auth, path| {
+        Box::pin(S::admin_invoice_pdf_download(rqctx, auth, path))
+    });
     endpoint::admin_invoice_refund(api, |rqctx, auth, path, body| {
         Box::pin(S::admin_invoice_refund(rqctx, auth, path, body))
+    });
+    endpoint::admin_invoice_regenerate_pdf(api, |rqctx, auth, path| {
+        Box::pin(S::admin_invoice_regenerate_pdf(rqctx, auth, path))
+    });
+    endpoint::admin_invoice_send(api, |rqctx, auth, path, body| {
+        Box::pin(S::admin_invoice_send(rqctx, auth, path, body))
     });
     endpoint::admin_invoice_update(api, |rqctx, auth, path, body| {
         Box::pin(S::admin_invoice_update(rqctx, auth, path, body))
@@ -432,6 +659,25 @@ pub fn register<S: AdminBillingApi<Context = App>>(api: &mut Api) {
     });
     endpoint::admin_payment_list(api, |rqctx, auth, query| {
         Box::pin(S::admin_payment_list(rqctx, auth, query))
+    });
+    endpoint::admin_template_create(api, |rqctx, auth, body| {
+        Box::pin(S::admin_template_create(rqctx, auth, body))
+    });
+    endpoint::admin_template_delete(api, |rqctx, auth, path| {
+        Box::pin(S::admin_template_delete(rqctx, auth, path))
+    });
+    endpoint::admin_template_get(api, |rqctx, auth, path| Box::pin(S::admin_template_get(rqctx, auth, path)));
+    endpoint::admin_template_list(api, |rqctx, auth, query| {
+        Box::pin(S::admin_template_list(rqctx, auth, query))
+    });
+    endpoint::admin_template_preview(api, |rqctx, auth, path, body| {
+        Box::pin(S::admin_template_preview(rqctx, auth, path, body))
+    });
+    endpoint::admin_template_update(api, |rqctx, auth, path, body| {
+        Box::pin(S::admin_template_update(rqctx, auth, path, body))
+    });
+    endpoint::admin_template_variable_list(api, |rqctx, auth, query| {
+        Box::pin(S::admin_template_variable_list(rqctx, auth, query))
     });
 }
 
@@ -590,6 +836,41 @@ mod endpoint {
         let said = said.summary("Delete a draft");
         api.add(
             &operations::ADMIN_INVOICE_DELETE,
+            said,
+            Box::new(move |rqctx, _request| {
+                Box::pin(async move {
+                    let auth = Auth::take(&rqctx).await?;
+                    let path = PathParams::take(&rqctx)?;
+                    let query = QueryParams::take(&rqctx)?;
+
+                    respond(call(rqctx, auth, path, query).await?)
+                })
+            }),
+        );
+    }
+
+    pub(super) fn admin_invoice_einvoice_download(
+        api: &mut Api,
+        call: fn(
+            Cx,
+            Auth<perm::AdminInvoiceEinvoiceDownload>,
+            PathParams<AdminInvoiceEinvoiceDownloadPath>,
+            QueryParams<AdminInvoiceEinvoiceDownloadQuery>,
+        ) -> Answer<Download>,
+    ) {
+        let said = describe!(
+            GET,
+            "application/json",
+            (
+                Auth<perm::AdminInvoiceEinvoiceDownload>,
+                PathParams<AdminInvoiceEinvoiceDownloadPath>,
+                QueryParams<AdminInvoiceEinvoiceDownloadQuery>
+            ),
+            Download
+        );
+        let said = said.summary("Download any electronic invoice");
+        api.add(
+            &operations::ADMIN_INVOICE_EINVOICE_DOWNLOAD,
             said,
             Box::new(move |rqctx, _request| {
                 Box::pin(async move {
@@ -798,6 +1079,36 @@ mod endpoint {
         );
     }
 
+    pub(super) fn admin_invoice_pdf_download(
+        api: &mut Api,
+        call: fn(
+            Cx,
+            Auth<perm::AdminInvoicePdfDownload>,
+            PathParams<AdminInvoicePdfDownloadPath>,
+        ) -> Answer<Download>,
+    ) {
+        let said = describe!(
+            GET,
+            "application/json",
+            (Auth<perm::AdminInvoicePdfDownload>, PathParams<AdminInvoicePdfDownloadPath>),
+            Download
+        );
+        let said = said.summary("Download any invoice as PDF");
+        api.add(
+            &operations::ADMIN_INVOICE_PDF_DOWNLOAD,
+            said,
+            Box::new(move |rqctx, _request| {
+                Box::pin(async move {
+                    let auth = Auth::take(&rqctx).await?;
+                    no_query(&rqctx)?;
+                    let path = PathParams::take(&rqctx)?;
+
+                    respond(call(rqctx, auth, path).await?)
+                })
+            }),
+        );
+    }
+
     pub(super) fn admin_invoice_refund(
         api: &mut Api,
         call: fn(
@@ -821,6 +1132,79 @@ mod endpoint {
         let said = said.summary("Refund an invoice");
         api.add(
             &operations::ADMIN_INVOICE_REFUND,
+            said,
+            Box::new(move |rqctx, request| {
+                Box::pin(async move {
+                    let mut auth = Auth::take(&rqctx).await?;
+                    no_query(&rqctx)?;
+                    let path = PathParams::take(&rqctx)?;
+                    let (body, bytes) = Json::take_with_bytes(&rqctx, request, Shape::Object).await?;
+                    auth.idempotency = idempotency(&rqctx, &bytes)?;
+
+                    respond(call(rqctx, auth, path, body).await?)
+                })
+            }),
+        );
+    }
+
+    pub(super) fn admin_invoice_regenerate_pdf(
+        api: &mut Api,
+        call: fn(
+            Cx,
+            Auth<perm::AdminInvoiceRegeneratePdf>,
+            PathParams<AdminInvoiceRegeneratePdfPath>,
+        ) -> Answer<R200<models::InvoiceEnvelope>>,
+    ) {
+        let said = describe!(
+            POST,
+            "application/json",
+            (
+                Auth<perm::AdminInvoiceRegeneratePdf>,
+                PathParams<AdminInvoiceRegeneratePdfPath>,
+                IdempotencyKey
+            ),
+            R200<models::InvoiceEnvelope>
+        );
+        let said = said.summary("Render the PDF anew");
+        api.add(
+            &operations::ADMIN_INVOICE_REGENERATE_PDF,
+            said,
+            Box::new(move |rqctx, _request| {
+                Box::pin(async move {
+                    let mut auth = Auth::take(&rqctx).await?;
+                    no_query(&rqctx)?;
+                    let path = PathParams::take(&rqctx)?;
+                    auth.idempotency = idempotency(&rqctx, &[])?;
+
+                    respond(call(rqctx, auth, path).await?)
+                })
+            }),
+        );
+    }
+
+    pub(super) fn admin_invoice_send(
+        api: &mut Api,
+        call: fn(
+            Cx,
+            Auth<perm::AdminInvoiceSend>,
+            PathParams<AdminInvoiceSendPath>,
+            Json<models::InvoiceSendRequest>,
+        ) -> Answer<R202<models::InvoiceMailEnvelope>>,
+    ) {
+        let said = describe!(
+            POST,
+            "application/json",
+            (
+                Auth<perm::AdminInvoiceSend>,
+                PathParams<AdminInvoiceSendPath>,
+                IdempotencyKey,
+                Json<models::InvoiceSendRequest>
+            ),
+            R202<models::InvoiceMailEnvelope>
+        );
+        let said = said.summary("Send an invoice");
+        api.add(
+            &operations::ADMIN_INVOICE_SEND,
             said,
             Box::new(move |rqctx, request| {
                 Box::pin(async move {
@@ -938,6 +1322,227 @@ mod endpoint {
             }),
         );
     }
+
+    pub(super) fn admin_template_create(
+        api: &mut Api,
+        call: fn(
+            Cx,
+            Auth<perm::AdminTemplateCreate>,
+            Json<models::TemplateCreateRequest>,
+        ) -> Answer<R201<models::TemplateEnvelope>>,
+    ) {
+        let said = describe!(
+            POST,
+            "application/json",
+            (Auth<perm::AdminTemplateCreate>, IdempotencyKey, Json<models::TemplateCreateRequest>),
+            R201<models::TemplateEnvelope>
+        );
+        let said = said.summary("Create a template");
+        api.add(
+            &operations::ADMIN_TEMPLATE_CREATE,
+            said,
+            Box::new(move |rqctx, request| {
+                Box::pin(async move {
+                    let mut auth = Auth::take(&rqctx).await?;
+                    no_query(&rqctx)?;
+                    let (body, bytes) = Json::take_with_bytes(&rqctx, request, Shape::Object).await?;
+                    auth.idempotency = idempotency(&rqctx, &bytes)?;
+
+                    respond(call(rqctx, auth, body).await?)
+                })
+            }),
+        );
+    }
+
+    pub(super) fn admin_template_delete(
+        api: &mut Api,
+        call: fn(
+            Cx,
+            Auth<perm::AdminTemplateDelete>,
+            PathParams<AdminTemplateDeletePath>,
+        ) -> Answer<R200<models::AcknowledgementEnvelope>>,
+    ) {
+        let said = describe!(
+            DELETE,
+            "application/json",
+            (Auth<perm::AdminTemplateDelete>, PathParams<AdminTemplateDeletePath>),
+            R200<models::AcknowledgementEnvelope>
+        );
+        let said = said.summary("Delete a template");
+        api.add(
+            &operations::ADMIN_TEMPLATE_DELETE,
+            said,
+            Box::new(move |rqctx, _request| {
+                Box::pin(async move {
+                    let auth = Auth::take(&rqctx).await?;
+                    no_query(&rqctx)?;
+                    let path = PathParams::take(&rqctx)?;
+
+                    respond(call(rqctx, auth, path).await?)
+                })
+            }),
+        );
+    }
+
+    pub(super) fn admin_template_get(
+        api: &mut Api,
+        call: fn(
+            Cx,
+            Auth<perm::AdminTemplateGet>,
+            PathParams<AdminTemplateGetPath>,
+        ) -> Answer<R200<models::TemplateEnvelope>>,
+    ) {
+        let said = describe!(
+            GET,
+            "application/json",
+            (Auth<perm::AdminTemplateGet>, PathParams<AdminTemplateGetPath>),
+            R200<models::TemplateEnvelope>
+        );
+        let said = said.summary("Get a template");
+        api.add(
+            &operations::ADMIN_TEMPLATE_GET,
+            said,
+            Box::new(move |rqctx, _request| {
+                Box::pin(async move {
+                    let auth = Auth::take(&rqctx).await?;
+                    no_query(&rqctx)?;
+                    let path = PathParams::take(&rqctx)?;
+
+                    respond(call(rqctx, auth, path).await?)
+                })
+            }),
+        );
+    }
+
+    pub(super) fn admin_template_list(
+        api: &mut Api,
+        call: fn(
+            Cx,
+            Auth<perm::AdminTemplateList>,
+            QueryParams<AdminTemplateListQuery>,
+        ) -> Answer<R200<models::TemplatePage>>,
+    ) {
+        let said = describe!(
+            GET,
+            "application/json",
+            (Auth<perm::AdminTemplateList>, QueryParams<AdminTemplateListQuery>),
+            R200<models::TemplatePage>
+        );
+        let said = said.summary("List templates");
+        api.add(
+            &operations::ADMIN_TEMPLATE_LIST,
+            said,
+            Box::new(move |rqctx, _request| {
+                Box::pin(async move {
+                    let auth = Auth::take(&rqctx).await?;
+                    let query = QueryParams::take(&rqctx)?;
+
+                    respond(call(rqctx, auth, query).await?)
+                })
+            }),
+        );
+    }
+
+    pub(super) fn admin_template_preview(
+        api: &mut Api,
+        call: fn(
+            Cx,
+            Auth<perm::AdminTemplatePreview>,
+            PathParams<AdminTemplatePreviewPath>,
+            Json<models::TemplatePreviewRequest>,
+        ) -> Answer<Download>,
+    ) {
+        let said = describe!(
+            POST,
+            "application/json",
+            (
+                Auth<perm::AdminTemplatePreview>,
+                PathParams<AdminTemplatePreviewPath>,
+                Json<models::TemplatePreviewRequest>
+            ),
+            Download
+        );
+        let said = said.summary("Preview a template");
+        api.add(
+            &operations::ADMIN_TEMPLATE_PREVIEW,
+            said,
+            Box::new(move |rqctx, request| {
+                Box::pin(async move {
+                    let auth = Auth::take(&rqctx).await?;
+                    no_query(&rqctx)?;
+                    let path = PathParams::take(&rqctx)?;
+                    let body = Json::take(&rqctx, request, Shape::Object).await?;
+
+                    respond(call(rqctx, auth, path, body).await?)
+                })
+            }),
+        );
+    }
+
+    pub(super) fn admin_template_update(
+        api: &mut Api,
+        call: fn(
+            Cx,
+            Auth<perm::AdminTemplateUpdate>,
+            PathParams<AdminTemplateUpdatePath>,
+            Json<models::TemplateUpdateRequest>,
+        ) -> Answer<R200<models::TemplateEnvelope>>,
+    ) {
+        let said = describe!(
+            PUT,
+            "application/json",
+            (
+                Auth<perm::AdminTemplateUpdate>,
+                PathParams<AdminTemplateUpdatePath>,
+                Json<models::TemplateUpdateRequest>
+            ),
+            R200<models::TemplateEnvelope>
+        );
+        let said = said.summary("Update a template");
+        api.add(
+            &operations::ADMIN_TEMPLATE_UPDATE,
+            said,
+            Box::new(move |rqctx, request| {
+                Box::pin(async move {
+                    let auth = Auth::take(&rqctx).await?;
+                    no_query(&rqctx)?;
+                    let path = PathParams::take(&rqctx)?;
+                    let body = Json::take(&rqctx, request, Shape::Object).await?;
+
+                    respond(call(rqctx, auth, path, body).await?)
+                })
+            }),
+        );
+    }
+
+    pub(super) fn admin_template_variable_list(
+        api: &mut Api,
+        call: fn(
+            Cx,
+            Auth<perm::AdminTemplateVariableList>,
+            QueryParams<AdminTemplateVariableListQuery>,
+        ) -> Answer<R200<models::TemplateVariableList>>,
+    ) {
+        let said = describe!(
+            GET,
+            "application/json",
+            (Auth<perm::AdminTemplateVariableList>, QueryParams<AdminTemplateVariableListQuery>),
+            R200<models::TemplateVariableList>
+        );
+        let said = said.summary("List template variables");
+        api.add(
+            &operations::ADMIN_TEMPLATE_VARIABLE_LIST,
+            said,
+            Box::new(move |rqctx, _request| {
+                Box::pin(async move {
+                    let auth = Auth::take(&rqctx).await?;
+                    let query = QueryParams::take(&rqctx)?;
+
+                    respond(call(rqctx, auth, query).await?)
+                })
+            }),
+        );
+    }
 }
 
 /// One type for each operation that needs a caller: it ties the permission of the specification to the signature.
@@ -978,6 +1583,13 @@ pub mod perm {
     pub enum AdminInvoiceDelete {}
     impl Permission for AdminInvoiceDelete {
         const OPERATION: &'static Operation = &operations::ADMIN_INVOICE_DELETE;
+    }
+
+    /// partner, admin:billing
+    #[derive(Debug)]
+    pub enum AdminInvoiceEinvoiceDownload {}
+    impl Permission for AdminInvoiceEinvoiceDownload {
+        const OPERATION: &'static Operation = &operations::ADMIN_INVOICE_EINVOICE_DOWNLOAD;
     }
 
     /// partner, admin:billing
@@ -1024,9 +1636,30 @@ pub mod perm {
 
     /// partner, admin:billing
     #[derive(Debug)]
+    pub enum AdminInvoicePdfDownload {}
+    impl Permission for AdminInvoicePdfDownload {
+        const OPERATION: &'static Operation = &operations::ADMIN_INVOICE_PDF_DOWNLOAD;
+    }
+
+    /// partner, admin:billing
+    #[derive(Debug)]
     pub enum AdminInvoiceRefund {}
     impl Permission for AdminInvoiceRefund {
         const OPERATION: &'static Operation = &operations::ADMIN_INVOICE_REFUND;
+    }
+
+    /// partner, admin:billing
+    #[derive(Debug)]
+    pub enum AdminInvoiceRegeneratePdf {}
+    impl Permission for AdminInvoiceRegeneratePdf {
+        const OPERATION: &'static Operation = &operations::ADMIN_INVOICE_REGENERATE_PDF;
+    }
+
+    /// partner, admin:billing
+    #[derive(Debug)]
+    pub enum AdminInvoiceSend {}
+    impl Permission for AdminInvoiceSend {
+        const OPERATION: &'static Operation = &operations::ADMIN_INVOICE_SEND;
     }
 
     /// partner, admin:billing
@@ -1048,6 +1681,55 @@ pub mod perm {
     pub enum AdminPaymentList {}
     impl Permission for AdminPaymentList {
         const OPERATION: &'static Operation = &operations::ADMIN_PAYMENT_LIST;
+    }
+
+    /// partner, admin:billing
+    #[derive(Debug)]
+    pub enum AdminTemplateCreate {}
+    impl Permission for AdminTemplateCreate {
+        const OPERATION: &'static Operation = &operations::ADMIN_TEMPLATE_CREATE;
+    }
+
+    /// partner, admin:billing
+    #[derive(Debug)]
+    pub enum AdminTemplateDelete {}
+    impl Permission for AdminTemplateDelete {
+        const OPERATION: &'static Operation = &operations::ADMIN_TEMPLATE_DELETE;
+    }
+
+    /// partner, admin:billing
+    #[derive(Debug)]
+    pub enum AdminTemplateGet {}
+    impl Permission for AdminTemplateGet {
+        const OPERATION: &'static Operation = &operations::ADMIN_TEMPLATE_GET;
+    }
+
+    /// partner, admin:billing
+    #[derive(Debug)]
+    pub enum AdminTemplateList {}
+    impl Permission for AdminTemplateList {
+        const OPERATION: &'static Operation = &operations::ADMIN_TEMPLATE_LIST;
+    }
+
+    /// partner, admin:billing
+    #[derive(Debug)]
+    pub enum AdminTemplatePreview {}
+    impl Permission for AdminTemplatePreview {
+        const OPERATION: &'static Operation = &operations::ADMIN_TEMPLATE_PREVIEW;
+    }
+
+    /// partner, admin:billing
+    #[derive(Debug)]
+    pub enum AdminTemplateUpdate {}
+    impl Permission for AdminTemplateUpdate {
+        const OPERATION: &'static Operation = &operations::ADMIN_TEMPLATE_UPDATE;
+    }
+
+    /// partner, admin:billing
+    #[derive(Debug)]
+    pub enum AdminTemplateVariableList {}
+    impl Permission for AdminTemplateVariableList {
+        const OPERATION: &'static Operation = &operations::ADMIN_TEMPLATE_VARIABLE_LIST;
     }
 }
 
@@ -1127,6 +1809,41 @@ impl Parameters for AdminInvoiceDeleteQuery {
     fn read(reader: &mut Reader) -> Option<Self> {
         let waive = reader.parsed("waive").unwrap_or(false);
         Some(Self { waive })
+    }
+}
+
+/// The variables in the path of `admin_invoice_einvoice_download`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct AdminInvoiceEinvoiceDownloadPath {
+    /// Id of the invoice or credit note.
+    pub invoice_id: uuid::Uuid,
+}
+
+impl Parameters for AdminInvoiceEinvoiceDownloadPath {
+    const NAMES: &'static [&'static str] = &["invoice_id"];
+
+    fn read(reader: &mut Reader) -> Option<Self> {
+        let invoice_id = reader.required("invoice_id", |reader| reader.id("invoice_id"));
+        Some(Self { invoice_id: invoice_id? })
+    }
+}
+
+/// The query parameters of `admin_invoice_einvoice_download`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct AdminInvoiceEinvoiceDownloadQuery {
+    /// The form wanted. Left out, the form the document was issued in, which followed the buyer's
+    /// `preferred_einvoice_format`; without a preference `ubl` for a business and `facturx` for a consumer.
+    #[serde(default)]
+    #[schemars(with = "models::EinvoiceFormat")]
+    pub format: Option<models::EinvoiceFormat>,
+}
+
+impl Parameters for AdminInvoiceEinvoiceDownloadQuery {
+    const NAMES: &'static [&'static str] = &["format"];
+
+    fn read(reader: &mut Reader) -> Option<Self> {
+        let format = reader.parsed("format");
+        Some(Self { format })
     }
 }
 
@@ -1292,6 +2009,22 @@ impl Parameters for AdminInvoiceMarkPaidPath {
     }
 }
 
+/// The variables in the path of `admin_invoice_pdf_download`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct AdminInvoicePdfDownloadPath {
+    /// Id of the invoice or credit note.
+    pub invoice_id: uuid::Uuid,
+}
+
+impl Parameters for AdminInvoicePdfDownloadPath {
+    const NAMES: &'static [&'static str] = &["invoice_id"];
+
+    fn read(reader: &mut Reader) -> Option<Self> {
+        let invoice_id = reader.required("invoice_id", |reader| reader.id("invoice_id"));
+        Some(Self { invoice_id: invoice_id? })
+    }
+}
+
 /// The variables in the path of `admin_invoice_refund`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 pub struct AdminInvoiceRefundPath {
@@ -1300,6 +2033,38 @@ pub struct AdminInvoiceRefundPath {
 }
 
 impl Parameters for AdminInvoiceRefundPath {
+    const NAMES: &'static [&'static str] = &["invoice_id"];
+
+    fn read(reader: &mut Reader) -> Option<Self> {
+        let invoice_id = reader.required("invoice_id", |reader| reader.id("invoice_id"));
+        Some(Self { invoice_id: invoice_id? })
+    }
+}
+
+/// The variables in the path of `admin_invoice_regenerate_pdf`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct AdminInvoiceRegeneratePdfPath {
+    /// Id of the invoice or credit note.
+    pub invoice_id: uuid::Uuid,
+}
+
+impl Parameters for AdminInvoiceRegeneratePdfPath {
+    const NAMES: &'static [&'static str] = &["invoice_id"];
+
+    fn read(reader: &mut Reader) -> Option<Self> {
+        let invoice_id = reader.required("invoice_id", |reader| reader.id("invoice_id"));
+        Some(Self { invoice_id: invoice_id? })
+    }
+}
+
+/// The variables in the path of `admin_invoice_send`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct AdminInvoiceSendPath {
+    /// Id of the invoice or credit note.
+    pub invoice_id: uuid::Uuid,
+}
+
+impl Parameters for AdminInvoiceSendPath {
     const NAMES: &'static [&'static str] = &["invoice_id"];
 
     fn read(reader: &mut Reader) -> Option<Self> {
@@ -1436,5 +2201,148 @@ impl Parameters for AdminPaymentListQuery {
             from,
             to,
         })
+    }
+}
+
+/// The variables in the path of `admin_template_delete`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct AdminTemplateDeletePath {
+    /// Id of the template.
+    pub template_id: uuid::Uuid,
+}
+
+impl Parameters for AdminTemplateDeletePath {
+    const NAMES: &'static [&'static str] = &["template_id"];
+
+    fn read(reader: &mut Reader) -> Option<Self> {
+        let template_id = reader.required("template_id", |reader| reader.id("template_id"));
+        Some(Self { template_id: template_id? })
+    }
+}
+
+/// The variables in the path of `admin_template_get`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct AdminTemplateGetPath {
+    /// Id of the template.
+    pub template_id: uuid::Uuid,
+}
+
+impl Parameters for AdminTemplateGetPath {
+    const NAMES: &'static [&'static str] = &["template_id"];
+
+    fn read(reader: &mut Reader) -> Option<Self> {
+        let template_id = reader.required("template_id", |reader| reader.id("template_id"));
+        Some(Self { template_id: template_id? })
+    }
+}
+
+/// The query parameters of `admin_template_list`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct AdminTemplateListQuery {
+    /// Page to show, counted from 1. Ignored when `cursor` is given. `page` × `page_size` may be at most
+    /// 10,000; beyond that use `cursor`.
+    #[serde(default = "default_i32::<1>")]
+    #[schemars(range(min = 1, max = 10000))]
+    pub page: i32,
+    /// Items on a page.
+    #[serde(default = "default_i32::<50>")]
+    #[schemars(range(min = 1, max = 200))]
+    pub page_size: i32,
+    /// Opaque position from `pagination.next_cursor` of the page before. It belongs to the same filter and
+    /// sort; with another filter it is refused (400).
+    #[serde(default)]
+    #[schemars(with = "String")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub cursor: Option<String>,
+    /// Only templates of this kind.
+    #[serde(default)]
+    #[schemars(with = "models::TemplateDocumentType")]
+    pub document_type: Option<models::TemplateDocumentType>,
+    /// Only templates of this scope.
+    #[serde(default)]
+    #[schemars(with = "models::TemplateScope")]
+    pub scope: Option<models::TemplateScope>,
+    /// Only templates in this language.
+    #[serde(default)]
+    #[schemars(with = "models::Language")]
+    pub language: Option<models::Language>,
+    /// Only what belongs to this tenant.
+    #[serde(default)]
+    #[schemars(with = "String")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r#"^[A-Za-z0-9_.:-]{1,64}$"#))]
+    pub tenant_id: Option<String>,
+    /// Only what belongs to this partner. A partner sees only its own anyway.
+    #[serde(default)]
+    #[schemars(with = "String")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r#"^[A-Za-z0-9_.:-]{1,64}$"#))]
+    pub partner_id: Option<String>,
+}
+
+impl Parameters for AdminTemplateListQuery {
+    const NAMES: &'static [&'static str] =
+        &["page", "page_size", "cursor", "document_type", "scope", "language", "tenant_id", "partner_id"];
+
+    fn read(reader: &mut Reader) -> Option<Self> {
+        let page = reader.integer("page", Some(1), Some(10000)).unwrap_or(1);
+        let page_size = reader.integer("page_size", Some(1), Some(200)).unwrap_or(50);
+        let cursor = reader.text("cursor", Some(1), Some(1024), None);
+        let document_type = reader.parsed("document_type");
+        let scope = reader.parsed("scope");
+        let language = reader.parsed("language");
+        let tenant_id =
+            reader.text("tenant_id", Some(1), Some(64), Some(&scaicontrol_types::patterns::TENANT_ID));
+        let partner_id =
+            reader.text("partner_id", Some(1), Some(64), Some(&scaicontrol_types::patterns::TENANT_ID));
+        Some(Self { page, page_size, cursor, document_type, scope, language, tenant_id, partner_id })
+    }
+}
+
+/// The variables in the path of `admin_template_preview`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct AdminTemplatePreviewPath {
+    /// Id of the template.
+    pub template_id: uuid::Uuid,
+}
+
+impl Parameters for AdminTemplatePreviewPath {
+    const NAMES: &'static [&'static str] = &["template_id"];
+
+    fn read(reader: &mut Reader) -> Option<Self> {
+        let template_id = reader.required("template_id", |reader| reader.id("template_id"));
+        Some(Self { template_id: template_id? })
+    }
+}
+
+/// The variables in the path of `admin_template_update`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct AdminTemplateUpdatePath {
+    /// Id of the template.
+    pub template_id: uuid::Uuid,
+}
+
+impl Parameters for AdminTemplateUpdatePath {
+    const NAMES: &'static [&'static str] = &["template_id"];
+
+    fn read(reader: &mut Reader) -> Option<Self> {
+        let template_id = reader.required("template_id", |reader| reader.id("template_id"));
+        Some(Self { template_id: template_id? })
+    }
+}
+
+/// The query parameters of `admin_template_variable_list`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct AdminTemplateVariableListQuery {
+    /// Only the variables of templates of this kind.
+    #[serde(default)]
+    #[schemars(with = "models::TemplateDocumentType")]
+    pub document_type: Option<models::TemplateDocumentType>,
+}
+
+impl Parameters for AdminTemplateVariableListQuery {
+    const NAMES: &'static [&'static str] = &["document_type"];
+
+    fn read(reader: &mut Reader) -> Option<Self> {
+        let document_type = reader.parsed("document_type");
+        Some(Self { document_type })
     }
 }

@@ -75,6 +75,30 @@ pub trait BillingApi {
         body: Json<models::BillingProfileCreateUpdate>,
     ) -> Result<R200<models::BillingProfileEnvelope>, ApiError>;
 
+    /// Download an electronic invoice
+    ///
+    /// The document as an EN 16931 electronic invoice. `ubl`, `xrechnung` and `cii` answer XML
+    /// (`application/xml`), `zugferd` and `facturx` a PDF/A-3 with the XML inside (`application/pdf`). The
+    /// form made when the document was finalized is the original: its bytes are kept for ten years and
+    /// answered unchanged. Any other form is a copy made from the frozen document on demand. A credit note
+    /// has the type code 381 and positive amounts in the XML, though its amounts are negative in this API.
+    ///
+    /// 404 when the document does not exist for this tenant; 400 with `details` when the document lacks what
+    /// the wanted form requires (a buyer reference for `xrechnung`, for example).
+    #[endpoint {
+        method = GET,
+        path = "/api/v1/billing/invoices/{invoice_id}/download",
+        operation_id = "invoice_einvoice_download",
+        tags = ["billing"],
+        content_type = "application/json",
+    }]
+    async fn invoice_einvoice_download(
+        rqctx: RequestContext<Self::Context>,
+        auth: Auth<perm::InvoiceEinvoiceDownload>,
+        path: PathParams<InvoiceEinvoiceDownloadPath>,
+        query: QueryParams<InvoiceEinvoiceDownloadQuery>,
+    ) -> Result<Download, ApiError>;
+
     /// Get an invoice
     ///
     /// One invoice or credit note with its lines, its payments and refunds, and for each computed line the
@@ -113,6 +137,47 @@ pub trait BillingApi {
         query: QueryParams<InvoiceListQuery>,
     ) -> Result<R200<models::InvoicePage>, ApiError>;
 
+    /// Download an invoice as PDF
+    ///
+    /// The newest PDF of the document, rendered from what was frozen when it was finalized; rendered now if
+    /// the renderer has not come to it yet. 404 when the document does not exist for this tenant; 503 when
+    /// it cannot be rendered at the moment.
+    #[endpoint {
+        method = GET,
+        path = "/api/v1/billing/invoices/{invoice_id}/pdf",
+        operation_id = "invoice_pdf_download",
+        tags = ["billing"],
+        content_type = "application/json",
+    }]
+    async fn invoice_pdf_download(
+        rqctx: RequestContext<Self::Context>,
+        auth: Auth<perm::InvoicePdfDownload>,
+        path: PathParams<InvoicePdfDownloadPath>,
+    ) -> Result<Download, ApiError>;
+
+    /// Mail an invoice
+    ///
+    /// Queues a mail with the document attached, in the language of the billing profile. Without `to` it
+    /// goes to the profile's `contact_email`. A `finalized` document becomes `sent`; any other state stays
+    /// as it is.
+    ///
+    /// 400 when `to` is neither the contact nor a user of this organization, or when it is left out and the
+    /// profile has no contact; 404 when the document does not exist for this tenant; 409 for a `void`
+    /// document; 429 after ten mails of one document in a day.
+    #[endpoint {
+        method = POST,
+        path = "/api/v1/billing/invoices/{invoice_id}/send",
+        operation_id = "invoice_send",
+        tags = ["billing"],
+        content_type = "application/json",
+    }]
+    async fn invoice_send(
+        rqctx: RequestContext<Self::Context>,
+        auth: Auth<perm::InvoiceSend>,
+        path: PathParams<InvoiceSendPath>,
+        body: Json<models::InvoiceSendRequest>,
+    ) -> Result<R202<models::InvoiceMailEnvelope>, ApiError>;
+
     /// Get the upcoming invoice
     ///
     /// The next invoice as it would be if the current periods ended with the usage known now, one for each
@@ -139,8 +204,15 @@ pub fn register<S: BillingApi<Context = App>>(api: &mut Api) {
     endpoint::billing_profile_upsert(api, |rqctx, auth, body| {
         Box::pin(S::billing_profile_upsert(rqctx, auth, body))
     });
+    endpoint::invoice_einvoice_download(api, |rqctx, auth, path, query| {
+        Box::pin(S::invoice_einvoice_download(rqctx, auth, path, query))
+    });
     endpoint::invoice_get(api, |rqctx, auth, path| Box::pin(S::invoice_get(rqctx, auth, path)));
     endpoint::invoice_list(api, |rqctx, auth, query| Box::pin(S::invoice_list(rqctx, auth, query)));
+    endpoint::invoice_pdf_download(api, |rqctx, auth, path| {
+        Box::pin(S::invoice_pdf_download(rqctx, auth, path))
+    });
+    endpoint::invoice_send(api, |rqctx, auth, path, body| Box::pin(S::invoice_send(rqctx, auth, path, body)));
     endpoint::upcoming_invoice_get(api, |rqctx, auth| Box::pin(S::upcoming_invoice_get(rqctx, auth)));
 }
 
@@ -228,6 +300,41 @@ mod endpoint {
         );
     }
 
+    pub(super) fn invoice_einvoice_download(
+        api: &mut Api,
+        call: fn(
+            Cx,
+            Auth<perm::InvoiceEinvoiceDownload>,
+            PathParams<InvoiceEinvoiceDownloadPath>,
+            QueryParams<InvoiceEinvoiceDownloadQuery>,
+        ) -> Answer<Download>,
+    ) {
+        let said = describe!(
+            GET,
+            "application/json",
+            (
+                Auth<perm::InvoiceEinvoiceDownload>,
+                PathParams<InvoiceEinvoiceDownloadPath>,
+                QueryParams<InvoiceEinvoiceDownloadQuery>
+            ),
+            Download
+        );
+        let said = said.summary("Download an electronic invoice");
+        api.add(
+            &operations::INVOICE_EINVOICE_DOWNLOAD,
+            said,
+            Box::new(move |rqctx, _request| {
+                Box::pin(async move {
+                    let auth = Auth::take(&rqctx).await?;
+                    let path = PathParams::take(&rqctx)?;
+                    let query = QueryParams::take(&rqctx)?;
+
+                    respond(call(rqctx, auth, path, query).await?)
+                })
+            }),
+        );
+    }
+
     pub(super) fn invoice_get(
         api: &mut Api,
         call: fn(
@@ -287,6 +394,70 @@ mod endpoint {
         );
     }
 
+    pub(super) fn invoice_pdf_download(
+        api: &mut Api,
+        call: fn(Cx, Auth<perm::InvoicePdfDownload>, PathParams<InvoicePdfDownloadPath>) -> Answer<Download>,
+    ) {
+        let said = describe!(
+            GET,
+            "application/json",
+            (Auth<perm::InvoicePdfDownload>, PathParams<InvoicePdfDownloadPath>),
+            Download
+        );
+        let said = said.summary("Download an invoice as PDF");
+        api.add(
+            &operations::INVOICE_PDF_DOWNLOAD,
+            said,
+            Box::new(move |rqctx, _request| {
+                Box::pin(async move {
+                    let auth = Auth::take(&rqctx).await?;
+                    no_query(&rqctx)?;
+                    let path = PathParams::take(&rqctx)?;
+
+                    respond(call(rqctx, auth, path).await?)
+                })
+            }),
+        );
+    }
+
+    pub(super) fn invoice_send(
+        api: &mut Api,
+        call: fn(
+            Cx,
+            Auth<perm::InvoiceSend>,
+            PathParams<InvoiceSendPath>,
+            Json<models::InvoiceSendRequest>,
+        ) -> Answer<R202<models::InvoiceMailEnvelope>>,
+    ) {
+        let said = describe!(
+            POST,
+            "application/json",
+            (
+                Auth<perm::InvoiceSend>,
+                PathParams<InvoiceSendPath>,
+                IdempotencyKey,
+                Json<models::InvoiceSendRequest>
+            ),
+            R202<models::InvoiceMailEnvelope>
+        );
+        let said = said.summary("Mail an invoice");
+        api.add(
+            &operations::INVOICE_SEND,
+            said,
+            Box::new(move |rqctx, request| {
+                Box::pin(async move {
+                    let mut auth = Auth::take(&rqctx).await?;
+                    no_query(&rqctx)?;
+                    let path = PathParams::take(&rqctx)?;
+                    let (body, bytes) = Json::take_with_bytes(&rqctx, request, Shape::Object).await?;
+                    auth.idempotency = idempotency(&rqctx, &bytes)?;
+
+                    respond(call(rqctx, auth, path, body).await?)
+                })
+            }),
+        );
+    }
+
     pub(super) fn upcoming_invoice_get(
         api: &mut Api,
         call: fn(Cx, Auth<perm::UpcomingInvoiceGet>) -> Answer<R200<models::UpcomingInvoiceList>>,
@@ -341,6 +512,13 @@ pub mod perm {
 
     /// tenant, billing:read
     #[derive(Debug)]
+    pub enum InvoiceEinvoiceDownload {}
+    impl Permission for InvoiceEinvoiceDownload {
+        const OPERATION: &'static Operation = &operations::INVOICE_EINVOICE_DOWNLOAD;
+    }
+
+    /// tenant, billing:read
+    #[derive(Debug)]
     pub enum InvoiceGet {}
     impl Permission for InvoiceGet {
         const OPERATION: &'static Operation = &operations::INVOICE_GET;
@@ -355,9 +533,58 @@ pub mod perm {
 
     /// tenant, billing:read
     #[derive(Debug)]
+    pub enum InvoicePdfDownload {}
+    impl Permission for InvoicePdfDownload {
+        const OPERATION: &'static Operation = &operations::INVOICE_PDF_DOWNLOAD;
+    }
+
+    /// tenant, billing:manage
+    #[derive(Debug)]
+    pub enum InvoiceSend {}
+    impl Permission for InvoiceSend {
+        const OPERATION: &'static Operation = &operations::INVOICE_SEND;
+    }
+
+    /// tenant, billing:read
+    #[derive(Debug)]
     pub enum UpcomingInvoiceGet {}
     impl Permission for UpcomingInvoiceGet {
         const OPERATION: &'static Operation = &operations::UPCOMING_INVOICE_GET;
+    }
+}
+
+/// The variables in the path of `invoice_einvoice_download`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct InvoiceEinvoiceDownloadPath {
+    /// Id of the invoice or credit note.
+    pub invoice_id: uuid::Uuid,
+}
+
+impl Parameters for InvoiceEinvoiceDownloadPath {
+    const NAMES: &'static [&'static str] = &["invoice_id"];
+
+    fn read(reader: &mut Reader) -> Option<Self> {
+        let invoice_id = reader.required("invoice_id", |reader| reader.id("invoice_id"));
+        Some(Self { invoice_id: invoice_id? })
+    }
+}
+
+/// The query parameters of `invoice_einvoice_download`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct InvoiceEinvoiceDownloadQuery {
+    /// The form wanted. Left out, the form the document was issued in, which followed the buyer's
+    /// `preferred_einvoice_format`; without a preference `ubl` for a business and `facturx` for a consumer.
+    #[serde(default)]
+    #[schemars(with = "models::EinvoiceFormat")]
+    pub format: Option<models::EinvoiceFormat>,
+}
+
+impl Parameters for InvoiceEinvoiceDownloadQuery {
+    const NAMES: &'static [&'static str] = &["format"];
+
+    fn read(reader: &mut Reader) -> Option<Self> {
+        let format = reader.parsed("format");
+        Some(Self { format })
     }
 }
 
@@ -410,5 +637,37 @@ impl Parameters for InvoiceListQuery {
         let cursor = reader.text("cursor", Some(1), Some(1024), None);
         let status = reader.parsed("status");
         Some(Self { page, page_size, cursor, status })
+    }
+}
+
+/// The variables in the path of `invoice_pdf_download`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct InvoicePdfDownloadPath {
+    /// Id of the invoice or credit note.
+    pub invoice_id: uuid::Uuid,
+}
+
+impl Parameters for InvoicePdfDownloadPath {
+    const NAMES: &'static [&'static str] = &["invoice_id"];
+
+    fn read(reader: &mut Reader) -> Option<Self> {
+        let invoice_id = reader.required("invoice_id", |reader| reader.id("invoice_id"));
+        Some(Self { invoice_id: invoice_id? })
+    }
+}
+
+/// The variables in the path of `invoice_send`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct InvoiceSendPath {
+    /// Id of the invoice or credit note.
+    pub invoice_id: uuid::Uuid,
+}
+
+impl Parameters for InvoiceSendPath {
+    const NAMES: &'static [&'static str] = &["invoice_id"];
+
+    fn read(reader: &mut Reader) -> Option<Self> {
+        let invoice_id = reader.required("invoice_id", |reader| reader.id("invoice_id"));
+        Some(Self { invoice_id: invoice_id? })
     }
 }

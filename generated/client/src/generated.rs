@@ -166,6 +166,149 @@ impl Client {
     pub fn admin_billing_run(&self) -> builder::AdminBillingRun<'_> {
         builder::AdminBillingRun::new(self)
     }
+    /**List template variables
+
+    The variables that a template may use, with an example of each; with `document_type` only those of that kind. 400 for an unknown kind.
+
+    Sends a `GET` request to `/api/v1/admin/billing/template-variables`
+
+    Arguments:
+    - `document_type`: Only the variables of templates of this kind.
+    ```ignore
+    let response = client.admin_template_variable_list()
+        .document_type(document_type)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_template_variable_list(&self) -> builder::AdminTemplateVariableList<'_> {
+        builder::AdminTemplateVariableList::new(self)
+    }
+    /**List templates
+
+    Templates of documents and mails, without their content, by name. A partner sees its own, those of its tenants and the platform's. 400 for an unknown filter value and for a cursor of another filter.
+
+    Sends a `GET` request to `/api/v1/admin/billing/templates`
+
+    Arguments:
+    - `cursor`: Opaque position from `pagination.next_cursor` of the page before. It belongs to the same filter and sort; with another filter it is refused (400).
+    - `document_type`: Only templates of this kind.
+    - `language`: Only templates in this language.
+    - `page`: Page to show, counted from 1. Ignored when `cursor` is given. `page` × `page_size` may be at most 10,000; beyond that use `cursor`.
+    - `page_size`: Items on a page.
+    - `partner_id`: Only what belongs to this partner. A partner sees only its own anyway.
+    - `scope`: Only templates of this scope.
+    - `tenant_id`: Only what belongs to this tenant.
+    ```ignore
+    let response = client.admin_template_list()
+        .cursor(cursor)
+        .document_type(document_type)
+        .language(language)
+        .page(page)
+        .page_size(page_size)
+        .partner_id(partner_id)
+        .scope(scope)
+        .tenant_id(tenant_id)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_template_list(&self) -> builder::AdminTemplateList<'_> {
+        builder::AdminTemplateList::new(self)
+    }
+    /**Create a template
+
+    Stores a template as version 1. Documents and mails are made with the template of the wanted name: the tenant's own before its partner's before the platform's, and among these the one in the document's language before the one for all languages. The content is HTML and CSS with variables in double braces; scripts and addresses outside this installation are refused.
+
+    400 with `details` naming the line for content that does not parse, an unknown variable, a mail template without subject, an owner that does not fit the scope; 403 when a partner asks for the scope `platform`; 404 when the tenant or partner does not exist for the caller; 409 when the owner already has one of this kind, name and language.
+
+    Sends a `POST` request to `/api/v1/admin/billing/templates`
+
+    Arguments:
+    - `idempotency_key`: Makes a retry safe: within 24 hours a repeat with the same key and body answers the stored result (secrets come back as null), a repeat with another body, or while the first still runs, is 409.
+    - `body`
+    ```ignore
+    let response = client.admin_template_create()
+        .idempotency_key(idempotency_key)
+        .body(body)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_template_create(&self) -> builder::AdminTemplateCreate<'_> {
+        builder::AdminTemplateCreate::new(self)
+    }
+    /**Get a template
+
+    One template with its content, in its newest version. 404 when it does not exist for the caller.
+
+    Sends a `GET` request to `/api/v1/admin/billing/templates/{template_id}`
+
+    Arguments:
+    - `template_id`: Id of the template.
+    ```ignore
+    let response = client.admin_template_get()
+        .template_id(template_id)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_template_get(&self) -> builder::AdminTemplateGet<'_> {
+        builder::AdminTemplateGet::new(self)
+    }
+    /**Update a template
+
+    Replaces content, subject and name, and makes it the next version. Earlier versions are kept: a PDF that was rendered with one can be made again, byte for byte. Kind, language, scope and owner cannot change.
+
+    400 for content as when creating; 403 for a partner on a platform template; 404 when it does not exist for the caller; 409 when `version` is not the newest, or when the new name is taken.
+
+    Sends a `PUT` request to `/api/v1/admin/billing/templates/{template_id}`
+
+    Arguments:
+    - `template_id`: Id of the template.
+    - `body`
+    ```ignore
+    let response = client.admin_template_update()
+        .template_id(template_id)
+        .body(body)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_template_update(&self) -> builder::AdminTemplateUpdate<'_> {
+        builder::AdminTemplateUpdate::new(self)
+    }
+    /**Delete a template
+
+    Takes the template out of use; versions that issued documents were rendered with are kept for them. 403 for a partner on a platform template; 404 when it does not exist for the caller; 409 when it is the last one that a billing profile's or partner's template name leads to. Behind all stored templates stand those that come with the program, under the name `default`.
+
+    Sends a `DELETE` request to `/api/v1/admin/billing/templates/{template_id}`
+
+    Arguments:
+    - `template_id`: Id of the template.
+    ```ignore
+    let response = client.admin_template_delete()
+        .template_id(template_id)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_template_delete(&self) -> builder::AdminTemplateDelete<'_> {
+        builder::AdminTemplateDelete::new(self)
+    }
+    /**Preview a template
+
+    Renders the template with one of the caller's documents, or with made-up data when `invoice_id` is left out. A template of a document answers a PDF (`application/pdf`), one of a mail the mail's HTML (`text/html`). Nothing is stored or sent. 404 when the template or the document does not exist for the caller; 400 with `details` when the document is of the wrong kind, a draft, or rendering fails at a place of the template; 503 when the renderer is not available.
+
+    Sends a `POST` request to `/api/v1/admin/billing/templates/{template_id}/preview`
+
+    Arguments:
+    - `template_id`: Id of the template.
+    - `body`
+    ```ignore
+    let response = client.admin_template_preview()
+        .template_id(template_id)
+        .body(body)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_template_preview(&self) -> builder::AdminTemplatePreview<'_> {
+        builder::AdminTemplatePreview::new(self)
+    }
     /**Create a plan
 
     Makes a plan of a service. It has no usage prices yet; give it some by replacing its pricing tiers. Service, slug, billing period and currency can never be changed afterwards. Refusals: 400 with `details` when a field does not hold (a currency with three decimals, a quota for a metric that the service does not have) or the service is unknown; 403 without platform level or `admin:registry`; 409 when the service already has a plan with this slug, active or not, or is deregistered.
@@ -401,6 +544,25 @@ impl Client {
     pub fn admin_invoice_credit_note_create(&self) -> builder::AdminInvoiceCreditNoteCreate<'_> {
         builder::AdminInvoiceCreditNoteCreate::new(self)
     }
+    /**Download any electronic invoice
+
+    The document as an EN 16931 electronic invoice: XML, or a PDF/A-3 with the XML inside for `zugferd` and `facturx`. The form that it was issued in is the archived original, byte for byte; another form is a copy made on demand. 404 when the document does not exist for the caller; 409 when it has no number; 400 with `details` when it lacks what the wanted form requires.
+
+    Sends a `GET` request to `/api/v1/admin/invoices/{invoice_id}/download`
+
+    Arguments:
+    - `invoice_id`: Id of the invoice or credit note.
+    - `format`: The form wanted. Left out, the form the document was issued in, which followed the buyer's `preferred_einvoice_format`; without a preference `ubl` for a business and `facturx` for a consumer.
+    ```ignore
+    let response = client.admin_invoice_einvoice_download()
+        .invoice_id(invoice_id)
+        .format(format)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_invoice_einvoice_download(&self) -> builder::AdminInvoiceEinvoiceDownload<'_> {
+        builder::AdminInvoiceEinvoiceDownload::new(self)
+    }
     /**Finalize an invoice
 
     Issues a draft. In one transaction: the tenant's billing profile and the seller's data are checked, VAT is decided, totals are computed, buyer and seller are frozen, the electronic invoice is built and must pass the rules of its standard, then the next number is taken and the ledger is posted. If anything fails the document is still a draft and no number is used up, so the numbers of a seller have no gaps however many invoices are finalized at once.
@@ -487,6 +649,23 @@ impl Client {
     pub fn admin_invoice_mark_paid(&self) -> builder::AdminInvoiceMarkPaid<'_> {
         builder::AdminInvoiceMarkPaid::new(self)
     }
+    /**Download any invoice as PDF
+
+    The newest PDF of an issued document, rendered from what was frozen when it was finalized; rendered now if the renderer has not come to it yet. 404 when the document does not exist for the caller; 409 when it has no number; 503 when it cannot be rendered at the moment.
+
+    Sends a `GET` request to `/api/v1/admin/invoices/{invoice_id}/pdf`
+
+    Arguments:
+    - `invoice_id`: Id of the invoice or credit note.
+    ```ignore
+    let response = client.admin_invoice_pdf_download()
+        .invoice_id(invoice_id)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_invoice_pdf_download(&self) -> builder::AdminInvoicePdfDownload<'_> {
+        builder::AdminInvoicePdfDownload::new(self)
+    }
     /**Refund an invoice
 
     Sends money back through the account that took it, the newest payment first, never more than was captured there less what was refunded before. The books follow in the same step: credit that the tenant still has from this invoice is used up, and for the rest a credit note is issued, spread over the lines in proportion to what is uncredited of them. What is due stays as it is, and so does the status. What credit from this invoice has paid elsewhere, or what was written off, cannot be refunded.
@@ -511,6 +690,46 @@ impl Client {
     ```*/
     pub fn admin_invoice_refund(&self) -> builder::AdminInvoiceRefund<'_> {
         builder::AdminInvoiceRefund::new(self)
+    }
+    /**Render the PDF anew
+
+    Renders the PDF again with the template as it is now and makes it the one that is downloaded. Earlier ones are kept, and neither the frozen data nor the original electronic invoice is touched. 404 when the document does not exist for the caller; 409 when it has no number; 503 when it cannot be rendered at the moment.
+
+    Sends a `POST` request to `/api/v1/admin/invoices/{invoice_id}/regenerate-pdf`
+
+    Arguments:
+    - `invoice_id`: Id of the invoice or credit note.
+    - `idempotency_key`: Makes a retry safe: within 24 hours a repeat with the same key and body answers the stored result (secrets come back as null), a repeat with another body, or while the first still runs, is 409.
+    ```ignore
+    let response = client.admin_invoice_regenerate_pdf()
+        .invoice_id(invoice_id)
+        .idempotency_key(idempotency_key)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_invoice_regenerate_pdf(&self) -> builder::AdminInvoiceRegeneratePdf<'_> {
+        builder::AdminInvoiceRegeneratePdf::new(self)
+    }
+    /**Send an invoice
+
+    Queues a mail with the document attached, to any address, or to the billing contact of the tenant when `to` is left out. A `finalized` document becomes `sent`; any other state stays as it is. 400 when `to` is left out and the tenant has no contact; 404 when the document does not exist for the caller; 409 for a draft and for a `void` document.
+
+    Sends a `POST` request to `/api/v1/admin/invoices/{invoice_id}/send`
+
+    Arguments:
+    - `invoice_id`: Id of the invoice or credit note.
+    - `idempotency_key`: Makes a retry safe: within 24 hours a repeat with the same key and body answers the stored result (secrets come back as null), a repeat with another body, or while the first still runs, is 409.
+    - `body`
+    ```ignore
+    let response = client.admin_invoice_send()
+        .invoice_id(invoice_id)
+        .idempotency_key(idempotency_key)
+        .body(body)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_invoice_send(&self) -> builder::AdminInvoiceSend<'_> {
+        builder::AdminInvoiceSend::new(self)
     }
     /**Void an invoice
 
@@ -812,6 +1031,67 @@ impl Client {
     ```*/
     pub fn invoice_get(&self) -> builder::InvoiceGet<'_> {
         builder::InvoiceGet::new(self)
+    }
+    /**Download an electronic invoice
+
+    The document as an EN 16931 electronic invoice. `ubl`, `xrechnung` and `cii` answer XML (`application/xml`), `zugferd` and `facturx` a PDF/A-3 with the XML inside (`application/pdf`). The form made when the document was finalized is the original: its bytes are kept for ten years and answered unchanged. Any other form is a copy made from the frozen document on demand. A credit note has the type code 381 and positive amounts in the XML, though its amounts are negative in this API.
+
+    404 when the document does not exist for this tenant; 400 with `details` when the document lacks what the wanted form requires (a buyer reference for `xrechnung`, for example).
+
+    Sends a `GET` request to `/api/v1/billing/invoices/{invoice_id}/download`
+
+    Arguments:
+    - `invoice_id`: Id of the invoice or credit note.
+    - `format`: The form wanted. Left out, the form the document was issued in, which followed the buyer's `preferred_einvoice_format`; without a preference `ubl` for a business and `facturx` for a consumer.
+    ```ignore
+    let response = client.invoice_einvoice_download()
+        .invoice_id(invoice_id)
+        .format(format)
+        .send()
+        .await;
+    ```*/
+    pub fn invoice_einvoice_download(&self) -> builder::InvoiceEinvoiceDownload<'_> {
+        builder::InvoiceEinvoiceDownload::new(self)
+    }
+    /**Download an invoice as PDF
+
+    The newest PDF of the document, rendered from what was frozen when it was finalized; rendered now if the renderer has not come to it yet. 404 when the document does not exist for this tenant; 503 when it cannot be rendered at the moment.
+
+    Sends a `GET` request to `/api/v1/billing/invoices/{invoice_id}/pdf`
+
+    Arguments:
+    - `invoice_id`: Id of the invoice or credit note.
+    ```ignore
+    let response = client.invoice_pdf_download()
+        .invoice_id(invoice_id)
+        .send()
+        .await;
+    ```*/
+    pub fn invoice_pdf_download(&self) -> builder::InvoicePdfDownload<'_> {
+        builder::InvoicePdfDownload::new(self)
+    }
+    /**Mail an invoice
+
+    Queues a mail with the document attached, in the language of the billing profile. Without `to` it goes to the profile's `contact_email`. A `finalized` document becomes `sent`; any other state stays as it is.
+
+    400 when `to` is neither the contact nor a user of this organization, or when it is left out and the profile has no contact; 404 when the document does not exist for this tenant; 409 for a `void` document; 429 after ten mails of one document in a day.
+
+    Sends a `POST` request to `/api/v1/billing/invoices/{invoice_id}/send`
+
+    Arguments:
+    - `invoice_id`: Id of the invoice or credit note.
+    - `idempotency_key`: Makes a retry safe: within 24 hours a repeat with the same key and body answers the stored result (secrets come back as null), a repeat with another body, or while the first still runs, is 409.
+    - `body`
+    ```ignore
+    let response = client.invoice_send()
+        .invoice_id(invoice_id)
+        .idempotency_key(idempotency_key)
+        .body(body)
+        .send()
+        .await;
+    ```*/
+    pub fn invoice_send(&self) -> builder::InvoiceSend<'_> {
+        builder::InvoiceSend::new(self)
     }
     /**Get the billing overview
 
@@ -1583,6 +1863,583 @@ pub mod builder {
             let response = result?;
             match response.status().as_u16() {
                 200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_template_variable_list`]
+
+    [`Client::admin_template_variable_list`]: super::Client::admin_template_variable_list*/
+    #[derive(Debug, Clone)]
+    pub struct AdminTemplateVariableList<'a> {
+        client: &'a super::Client,
+        document_type: Result<Option<::scaicontrol_types::TemplateDocumentType>, String>,
+    }
+    impl<'a> AdminTemplateVariableList<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client, document_type: Ok(None) }
+        }
+        pub fn document_type<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::TemplateDocumentType>,
+        {
+            self.document_type = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: scaicontrol_types :: TemplateDocumentType` for document_type failed"
+                    .to_string()
+            });
+            self
+        }
+        ///Sends a `GET` request to `/api/v1/admin/billing/template-variables`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::TemplateVariableList>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, document_type } = self;
+            let document_type = document_type.map_err(Error::InvalidRequest)?;
+            let url = format!("{}/api/v1/admin/billing/template-variables", client.baseurl,);
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .query(&progenitor_client::QueryParam::new("document_type", &document_type))
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_template_variable_list" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_template_list`]
+
+    [`Client::admin_template_list`]: super::Client::admin_template_list*/
+    #[derive(Debug, Clone)]
+    pub struct AdminTemplateList<'a> {
+        client: &'a super::Client,
+        cursor: Result<Option<::std::string::String>, String>,
+        document_type: Result<Option<::scaicontrol_types::TemplateDocumentType>, String>,
+        language: Result<Option<::scaicontrol_types::Language>, String>,
+        page: Result<Option<i32>, String>,
+        page_size: Result<Option<i32>, String>,
+        partner_id: Result<Option<::std::string::String>, String>,
+        scope: Result<Option<::scaicontrol_types::TemplateScope>, String>,
+        tenant_id: Result<Option<::std::string::String>, String>,
+    }
+    impl<'a> AdminTemplateList<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                cursor: Ok(None),
+                document_type: Ok(None),
+                language: Ok(None),
+                page: Ok(None),
+                page_size: Ok(None),
+                partner_id: Ok(None),
+                scope: Ok(None),
+                tenant_id: Ok(None),
+            }
+        }
+        pub fn cursor<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.cursor = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `:: std :: string :: String` for cursor failed".to_string());
+            self
+        }
+        pub fn document_type<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::TemplateDocumentType>,
+        {
+            self.document_type = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: scaicontrol_types :: TemplateDocumentType` for document_type failed"
+                    .to_string()
+            });
+            self
+        }
+        pub fn language<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::Language>,
+        {
+            self.language = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: scaicontrol_types :: Language` for language failed".to_string()
+            });
+            self
+        }
+        pub fn page<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<i32>,
+        {
+            self.page =
+                value.try_into().map(Some).map_err(|_| "conversion to `i32` for page failed".to_string());
+            self
+        }
+        pub fn page_size<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<i32>,
+        {
+            self.page_size = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `i32` for page_size failed".to_string());
+            self
+        }
+        pub fn partner_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.partner_id = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `:: std :: string :: String` for partner_id failed".to_string());
+            self
+        }
+        pub fn scope<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::TemplateScope>,
+        {
+            self.scope = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: scaicontrol_types :: TemplateScope` for scope failed".to_string()
+            });
+            self
+        }
+        pub fn tenant_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.tenant_id = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `:: std :: string :: String` for tenant_id failed".to_string());
+            self
+        }
+        ///Sends a `GET` request to `/api/v1/admin/billing/templates`
+        pub async fn send(
+            self,
+        ) -> Result<ResponseValue<::scaicontrol_types::TemplatePage>, Error<::scaicontrol_types::ErrorEnvelope>>
+        {
+            let Self {
+                client,
+                cursor,
+                document_type,
+                language,
+                page,
+                page_size,
+                partner_id,
+                scope,
+                tenant_id,
+            } = self;
+            let cursor = cursor.map_err(Error::InvalidRequest)?;
+            let document_type = document_type.map_err(Error::InvalidRequest)?;
+            let language = language.map_err(Error::InvalidRequest)?;
+            let page = page.map_err(Error::InvalidRequest)?;
+            let page_size = page_size.map_err(Error::InvalidRequest)?;
+            let partner_id = partner_id.map_err(Error::InvalidRequest)?;
+            let scope = scope.map_err(Error::InvalidRequest)?;
+            let tenant_id = tenant_id.map_err(Error::InvalidRequest)?;
+            let url = format!("{}/api/v1/admin/billing/templates", client.baseurl,);
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .query(&progenitor_client::QueryParam::new("cursor", &cursor))
+                .query(&progenitor_client::QueryParam::new("document_type", &document_type))
+                .query(&progenitor_client::QueryParam::new("language", &language))
+                .query(&progenitor_client::QueryParam::new("page", &page))
+                .query(&progenitor_client::QueryParam::new("page_size", &page_size))
+                .query(&progenitor_client::QueryParam::new("partner_id", &partner_id))
+                .query(&progenitor_client::QueryParam::new("scope", &scope))
+                .query(&progenitor_client::QueryParam::new("tenant_id", &tenant_id))
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_template_list" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_template_create`]
+
+    [`Client::admin_template_create`]: super::Client::admin_template_create*/
+    #[derive(Debug, Clone)]
+    pub struct AdminTemplateCreate<'a> {
+        client: &'a super::Client,
+        idempotency_key: Result<Option<::std::string::String>, String>,
+        body: Result<::scaicontrol_types::TemplateCreateRequest, String>,
+    }
+    impl<'a> AdminTemplateCreate<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                idempotency_key: Ok(None),
+                body: Err("body was not initialized".to_string()),
+            }
+        }
+        pub fn idempotency_key<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.idempotency_key = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: std :: string :: String` for idempotency_key failed".to_string()
+            });
+            self
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::TemplateCreateRequest>,
+        {
+            self.body = value.try_into().map_err(|_| {
+                "conversion to `:: scaicontrol_types :: TemplateCreateRequest` for body failed".to_string()
+            });
+            self
+        }
+        ///Sends a `POST` request to `/api/v1/admin/billing/templates`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::TemplateEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, idempotency_key, body } = self;
+            let idempotency_key = idempotency_key.map_err(Error::InvalidRequest)?;
+            let body = body.map_err(Error::InvalidRequest)?;
+            let url = format!("{}/api/v1/admin/billing/templates", client.baseurl,);
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(2usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            if let Some(value) = idempotency_key {
+                header_map.append("Idempotency-Key", value.to_string().try_into()?);
+            }
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .post(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .json(&body)
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_template_create" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                201u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_template_get`]
+
+    [`Client::admin_template_get`]: super::Client::admin_template_get*/
+    #[derive(Debug, Clone)]
+    pub struct AdminTemplateGet<'a> {
+        client: &'a super::Client,
+        template_id: Result<::uuid::Uuid, String>,
+    }
+    impl<'a> AdminTemplateGet<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client, template_id: Err("template_id was not initialized".to_string()) }
+        }
+        pub fn template_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.template_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for template_id failed".to_string());
+            self
+        }
+        ///Sends a `GET` request to `/api/v1/admin/billing/templates/{template_id}`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::TemplateEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, template_id } = self;
+            let template_id = template_id.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/admin/billing/templates/{}",
+                client.baseurl,
+                encode_path(&template_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_template_get" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_template_update`]
+
+    [`Client::admin_template_update`]: super::Client::admin_template_update*/
+    #[derive(Debug, Clone)]
+    pub struct AdminTemplateUpdate<'a> {
+        client: &'a super::Client,
+        template_id: Result<::uuid::Uuid, String>,
+        body: Result<::scaicontrol_types::TemplateUpdateRequest, String>,
+    }
+    impl<'a> AdminTemplateUpdate<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                template_id: Err("template_id was not initialized".to_string()),
+                body: Err("body was not initialized".to_string()),
+            }
+        }
+        pub fn template_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.template_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for template_id failed".to_string());
+            self
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::TemplateUpdateRequest>,
+        {
+            self.body = value.try_into().map_err(|_| {
+                "conversion to `:: scaicontrol_types :: TemplateUpdateRequest` for body failed".to_string()
+            });
+            self
+        }
+        ///Sends a `PUT` request to `/api/v1/admin/billing/templates/{template_id}`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::TemplateEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, template_id, body } = self;
+            let template_id = template_id.map_err(Error::InvalidRequest)?;
+            let body = body.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/admin/billing/templates/{}",
+                client.baseurl,
+                encode_path(&template_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .put(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .json(&body)
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_template_update" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_template_delete`]
+
+    [`Client::admin_template_delete`]: super::Client::admin_template_delete*/
+    #[derive(Debug, Clone)]
+    pub struct AdminTemplateDelete<'a> {
+        client: &'a super::Client,
+        template_id: Result<::uuid::Uuid, String>,
+    }
+    impl<'a> AdminTemplateDelete<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client, template_id: Err("template_id was not initialized".to_string()) }
+        }
+        pub fn template_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.template_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for template_id failed".to_string());
+            self
+        }
+        ///Sends a `DELETE` request to `/api/v1/admin/billing/templates/{template_id}`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::AcknowledgementEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, template_id } = self;
+            let template_id = template_id.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/admin/billing/templates/{}",
+                client.baseurl,
+                encode_path(&template_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .delete(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_template_delete" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_template_preview`]
+
+    [`Client::admin_template_preview`]: super::Client::admin_template_preview*/
+    #[derive(Debug, Clone)]
+    pub struct AdminTemplatePreview<'a> {
+        client: &'a super::Client,
+        template_id: Result<::uuid::Uuid, String>,
+        body: Result<::scaicontrol_types::TemplatePreviewRequest, String>,
+    }
+    impl<'a> AdminTemplatePreview<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                template_id: Err("template_id was not initialized".to_string()),
+                body: Err("body was not initialized".to_string()),
+            }
+        }
+        pub fn template_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.template_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for template_id failed".to_string());
+            self
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::TemplatePreviewRequest>,
+        {
+            self.body = value.try_into().map_err(|_| {
+                "conversion to `:: scaicontrol_types :: TemplatePreviewRequest` for body failed".to_string()
+            });
+            self
+        }
+        ///Sends a `POST` request to `/api/v1/admin/billing/templates/{template_id}/preview`
+        pub async fn send(
+            self,
+        ) -> Result<ResponseValue<ByteStream>, Error<::scaicontrol_types::ErrorEnvelope>> {
+            let Self { client, template_id, body } = self;
+            let template_id = template_id.map_err(Error::InvalidRequest)?;
+            let body = body.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/admin/billing/templates/{}/preview",
+                client.baseurl,
+                encode_path(&template_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client.client.post(url).json(&body).headers(header_map).build()?;
+            let info = OperationInfo { operation_id: "admin_template_preview" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => Ok(ResponseValue::stream(response)),
                 400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
                 500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
                 _ => Err(Error::UnexpectedResponse(response)),
@@ -2557,6 +3414,78 @@ pub mod builder {
             }
         }
     }
+    /**Builder for [`Client::admin_invoice_einvoice_download`]
+
+    [`Client::admin_invoice_einvoice_download`]: super::Client::admin_invoice_einvoice_download*/
+    #[derive(Debug, Clone)]
+    pub struct AdminInvoiceEinvoiceDownload<'a> {
+        client: &'a super::Client,
+        invoice_id: Result<::uuid::Uuid, String>,
+        format: Result<Option<::scaicontrol_types::EinvoiceFormat>, String>,
+    }
+    impl<'a> AdminInvoiceEinvoiceDownload<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                invoice_id: Err("invoice_id was not initialized".to_string()),
+                format: Ok(None),
+            }
+        }
+        pub fn invoice_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.invoice_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for invoice_id failed".to_string());
+            self
+        }
+        pub fn format<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::EinvoiceFormat>,
+        {
+            self.format = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: scaicontrol_types :: EinvoiceFormat` for format failed".to_string()
+            });
+            self
+        }
+        ///Sends a `GET` request to `/api/v1/admin/invoices/{invoice_id}/download`
+        pub async fn send(
+            self,
+        ) -> Result<ResponseValue<ByteStream>, Error<::scaicontrol_types::ErrorEnvelope>> {
+            let Self { client, invoice_id, format } = self;
+            let invoice_id = invoice_id.map_err(Error::InvalidRequest)?;
+            let format = format.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/admin/invoices/{}/download",
+                client.baseurl,
+                encode_path(&invoice_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .query(&progenitor_client::QueryParam::new("format", &format))
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_invoice_einvoice_download" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => Ok(ResponseValue::stream(response)),
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
     /**Builder for [`Client::admin_invoice_finalize`]
 
     [`Client::admin_invoice_finalize`]: super::Client::admin_invoice_finalize*/
@@ -2892,6 +3821,58 @@ pub mod builder {
             }
         }
     }
+    /**Builder for [`Client::admin_invoice_pdf_download`]
+
+    [`Client::admin_invoice_pdf_download`]: super::Client::admin_invoice_pdf_download*/
+    #[derive(Debug, Clone)]
+    pub struct AdminInvoicePdfDownload<'a> {
+        client: &'a super::Client,
+        invoice_id: Result<::uuid::Uuid, String>,
+    }
+    impl<'a> AdminInvoicePdfDownload<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client, invoice_id: Err("invoice_id was not initialized".to_string()) }
+        }
+        pub fn invoice_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.invoice_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for invoice_id failed".to_string());
+            self
+        }
+        ///Sends a `GET` request to `/api/v1/admin/invoices/{invoice_id}/pdf`
+        pub async fn send(
+            self,
+        ) -> Result<ResponseValue<ByteStream>, Error<::scaicontrol_types::ErrorEnvelope>> {
+            let Self { client, invoice_id } = self;
+            let invoice_id = invoice_id.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/admin/invoices/{}/pdf",
+                client.baseurl,
+                encode_path(&invoice_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client.client.get(url).headers(header_map).build()?;
+            let info = OperationInfo { operation_id: "admin_invoice_pdf_download" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => Ok(ResponseValue::stream(response)),
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
     /**Builder for [`Client::admin_invoice_refund`]
 
     [`Client::admin_invoice_refund`]: super::Client::admin_invoice_refund*/
@@ -2980,6 +3961,181 @@ pub mod builder {
             let response = result?;
             match response.status().as_u16() {
                 200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_invoice_regenerate_pdf`]
+
+    [`Client::admin_invoice_regenerate_pdf`]: super::Client::admin_invoice_regenerate_pdf*/
+    #[derive(Debug, Clone)]
+    pub struct AdminInvoiceRegeneratePdf<'a> {
+        client: &'a super::Client,
+        invoice_id: Result<::uuid::Uuid, String>,
+        idempotency_key: Result<Option<::std::string::String>, String>,
+    }
+    impl<'a> AdminInvoiceRegeneratePdf<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                invoice_id: Err("invoice_id was not initialized".to_string()),
+                idempotency_key: Ok(None),
+            }
+        }
+        pub fn invoice_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.invoice_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for invoice_id failed".to_string());
+            self
+        }
+        pub fn idempotency_key<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.idempotency_key = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: std :: string :: String` for idempotency_key failed".to_string()
+            });
+            self
+        }
+        ///Sends a `POST` request to `/api/v1/admin/invoices/{invoice_id}/regenerate-pdf`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::InvoiceEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, invoice_id, idempotency_key } = self;
+            let invoice_id = invoice_id.map_err(Error::InvalidRequest)?;
+            let idempotency_key = idempotency_key.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/admin/invoices/{}/regenerate-pdf",
+                client.baseurl,
+                encode_path(&invoice_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(2usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            if let Some(value) = idempotency_key {
+                header_map.append("Idempotency-Key", value.to_string().try_into()?);
+            }
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .post(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_invoice_regenerate_pdf" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_invoice_send`]
+
+    [`Client::admin_invoice_send`]: super::Client::admin_invoice_send*/
+    #[derive(Debug, Clone)]
+    pub struct AdminInvoiceSend<'a> {
+        client: &'a super::Client,
+        invoice_id: Result<::uuid::Uuid, String>,
+        idempotency_key: Result<Option<::std::string::String>, String>,
+        body: Result<::scaicontrol_types::InvoiceSendRequest, String>,
+    }
+    impl<'a> AdminInvoiceSend<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                invoice_id: Err("invoice_id was not initialized".to_string()),
+                idempotency_key: Ok(None),
+                body: Err("body was not initialized".to_string()),
+            }
+        }
+        pub fn invoice_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.invoice_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for invoice_id failed".to_string());
+            self
+        }
+        pub fn idempotency_key<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.idempotency_key = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: std :: string :: String` for idempotency_key failed".to_string()
+            });
+            self
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::InvoiceSendRequest>,
+        {
+            self.body = value.try_into().map_err(|_| {
+                "conversion to `:: scaicontrol_types :: InvoiceSendRequest` for body failed".to_string()
+            });
+            self
+        }
+        ///Sends a `POST` request to `/api/v1/admin/invoices/{invoice_id}/send`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::InvoiceMailEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, invoice_id, idempotency_key, body } = self;
+            let invoice_id = invoice_id.map_err(Error::InvalidRequest)?;
+            let idempotency_key = idempotency_key.map_err(Error::InvalidRequest)?;
+            let body = body.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/admin/invoices/{}/send",
+                client.baseurl,
+                encode_path(&invoice_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(2usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            if let Some(value) = idempotency_key {
+                header_map.append("Idempotency-Key", value.to_string().try_into()?);
+            }
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .post(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .json(&body)
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_invoice_send" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                202u16 => ResponseValue::from_response(response).await,
                 400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
                 500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
                 _ => Err(Error::UnexpectedResponse(response)),
@@ -4159,6 +5315,224 @@ pub mod builder {
             let response = result?;
             match response.status().as_u16() {
                 200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::invoice_einvoice_download`]
+
+    [`Client::invoice_einvoice_download`]: super::Client::invoice_einvoice_download*/
+    #[derive(Debug, Clone)]
+    pub struct InvoiceEinvoiceDownload<'a> {
+        client: &'a super::Client,
+        invoice_id: Result<::uuid::Uuid, String>,
+        format: Result<Option<::scaicontrol_types::EinvoiceFormat>, String>,
+    }
+    impl<'a> InvoiceEinvoiceDownload<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                invoice_id: Err("invoice_id was not initialized".to_string()),
+                format: Ok(None),
+            }
+        }
+        pub fn invoice_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.invoice_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for invoice_id failed".to_string());
+            self
+        }
+        pub fn format<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::EinvoiceFormat>,
+        {
+            self.format = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: scaicontrol_types :: EinvoiceFormat` for format failed".to_string()
+            });
+            self
+        }
+        ///Sends a `GET` request to `/api/v1/billing/invoices/{invoice_id}/download`
+        pub async fn send(
+            self,
+        ) -> Result<ResponseValue<ByteStream>, Error<::scaicontrol_types::ErrorEnvelope>> {
+            let Self { client, invoice_id, format } = self;
+            let invoice_id = invoice_id.map_err(Error::InvalidRequest)?;
+            let format = format.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/billing/invoices/{}/download",
+                client.baseurl,
+                encode_path(&invoice_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .query(&progenitor_client::QueryParam::new("format", &format))
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "invoice_einvoice_download" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => Ok(ResponseValue::stream(response)),
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::invoice_pdf_download`]
+
+    [`Client::invoice_pdf_download`]: super::Client::invoice_pdf_download*/
+    #[derive(Debug, Clone)]
+    pub struct InvoicePdfDownload<'a> {
+        client: &'a super::Client,
+        invoice_id: Result<::uuid::Uuid, String>,
+    }
+    impl<'a> InvoicePdfDownload<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client, invoice_id: Err("invoice_id was not initialized".to_string()) }
+        }
+        pub fn invoice_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.invoice_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for invoice_id failed".to_string());
+            self
+        }
+        ///Sends a `GET` request to `/api/v1/billing/invoices/{invoice_id}/pdf`
+        pub async fn send(
+            self,
+        ) -> Result<ResponseValue<ByteStream>, Error<::scaicontrol_types::ErrorEnvelope>> {
+            let Self { client, invoice_id } = self;
+            let invoice_id = invoice_id.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/billing/invoices/{}/pdf",
+                client.baseurl,
+                encode_path(&invoice_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client.client.get(url).headers(header_map).build()?;
+            let info = OperationInfo { operation_id: "invoice_pdf_download" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => Ok(ResponseValue::stream(response)),
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::invoice_send`]
+
+    [`Client::invoice_send`]: super::Client::invoice_send*/
+    #[derive(Debug, Clone)]
+    pub struct InvoiceSend<'a> {
+        client: &'a super::Client,
+        invoice_id: Result<::uuid::Uuid, String>,
+        idempotency_key: Result<Option<::std::string::String>, String>,
+        body: Result<::scaicontrol_types::InvoiceSendRequest, String>,
+    }
+    impl<'a> InvoiceSend<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                invoice_id: Err("invoice_id was not initialized".to_string()),
+                idempotency_key: Ok(None),
+                body: Err("body was not initialized".to_string()),
+            }
+        }
+        pub fn invoice_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.invoice_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for invoice_id failed".to_string());
+            self
+        }
+        pub fn idempotency_key<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.idempotency_key = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: std :: string :: String` for idempotency_key failed".to_string()
+            });
+            self
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::InvoiceSendRequest>,
+        {
+            self.body = value.try_into().map_err(|_| {
+                "conversion to `:: scaicontrol_types :: InvoiceSendRequest` for body failed".to_string()
+            });
+            self
+        }
+        ///Sends a `POST` request to `/api/v1/billing/invoices/{invoice_id}/send`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::InvoiceMailEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, invoice_id, idempotency_key, body } = self;
+            let invoice_id = invoice_id.map_err(Error::InvalidRequest)?;
+            let idempotency_key = idempotency_key.map_err(Error::InvalidRequest)?;
+            let body = body.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/billing/invoices/{}/send",
+                client.baseurl,
+                encode_path(&invoice_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(2usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            if let Some(value) = idempotency_key {
+                header_map.append("Idempotency-Key", value.to_string().try_into()?);
+            }
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .post(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .json(&body)
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "invoice_send" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                202u16 => ResponseValue::from_response(response).await,
                 400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
                 500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
                 _ => Err(Error::UnexpectedResponse(response)),

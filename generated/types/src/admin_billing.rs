@@ -680,3 +680,289 @@ pub struct MrrMovementResponse {
     #[schemars(range(min = 0, max = 900719925474099_i64))]
     pub closing_cents: i64,
 }
+
+/// A new template.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, validator::Validate)]
+#[serde(deny_unknown_fields)]
+pub struct TemplateCreateRequest {
+    /// Name that billing profiles and partners choose it by; unique with owner, kind and language.
+    #[validate(length(min = 1, max = 100))]
+    pub name: String,
+    /// What it makes.
+    pub document_type: models::TemplateDocumentType,
+    /// Its language. Left out: for all languages.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "::serde_with::rust::double_option")]
+    #[schemars(with = "Option<models::Language>")]
+    pub language: Option<Option<models::Language>>,
+    /// Whom it is for.
+    pub scope: models::TemplateScope,
+    /// The tenant that it is for: needed with scope `tenant`, refused otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "::serde_with::rust::double_option")]
+    #[schemars(with = "Option<String>")]
+    #[schemars(regex(pattern = r#"^[A-Za-z0-9_.:-]{1,64}$"#))]
+    #[validate(length(min = 1, max = 64), regex(path = *crate::patterns::TENANT_ID, message = "must match ^[A-Za-z0-9_.:-]{1,64}$"))]
+    pub tenant_id: Option<Option<String>>,
+    /// The partner that it is for, with scope `partner`. A partner may leave it out: its own.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "::serde_with::rust::double_option")]
+    #[schemars(with = "Option<String>")]
+    #[schemars(regex(pattern = r#"^[A-Za-z0-9_.:-]{1,64}$"#))]
+    #[validate(length(min = 1, max = 64), regex(path = *crate::patterns::TENANT_ID, message = "must match ^[A-Za-z0-9_.:-]{1,64}$"))]
+    pub partner_id: Option<Option<String>>,
+    /// Subject of the mail, with variables: needed for mails, refused for documents.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "::serde_with::rust::double_option")]
+    #[schemars(with = "Option<String>")]
+    #[validate(length(min = 1, max = 300))]
+    pub subject: Option<Option<String>>,
+    /// The content, HTML with variables.
+    #[validate(length(min = 1, max = 1000000))]
+    pub html_content: String,
+    /// Its style sheet.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "::serde_with::rust::double_option")]
+    #[schemars(with = "Option<String>")]
+    #[validate(length(max = 500000))]
+    pub css_content: Option<Option<String>>,
+    /// State of the visual editor that it was made with; kept as it is and not looked into.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "::serde_with::rust::double_option")]
+    #[schemars(with = "Option<std::collections::BTreeMap<String, serde_json::Value>>")]
+    #[validate(length(max = 1000))]
+    pub editor_data: Option<Option<std::collections::BTreeMap<String, serde_json::Value>>>,
+}
+
+/// What a template makes, a document or a mail.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum TemplateDocumentType {
+    #[serde(rename = "invoice")]
+    Invoice,
+    #[serde(rename = "credit_note")]
+    CreditNote,
+    #[serde(rename = "email_invoice")]
+    EmailInvoice,
+    #[serde(rename = "email_credit_note")]
+    EmailCreditNote,
+    #[serde(rename = "email_trial_ending")]
+    EmailTrialEnding,
+    #[serde(rename = "email_payment_failed")]
+    EmailPaymentFailed,
+}
+
+impl TemplateDocumentType {
+    pub const ALL: &[Self] = &[
+        Self::Invoice,
+        Self::CreditNote,
+        Self::EmailInvoice,
+        Self::EmailCreditNote,
+        Self::EmailTrialEnding,
+        Self::EmailPaymentFailed,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Invoice => "invoice",
+            Self::CreditNote => "credit_note",
+            Self::EmailInvoice => "email_invoice",
+            Self::EmailCreditNote => "email_credit_note",
+            Self::EmailTrialEnding => "email_trial_ending",
+            Self::EmailPaymentFailed => "email_payment_failed",
+        }
+    }
+}
+
+crate::support::name_of_enum!(
+    TemplateDocumentType,
+    "invoice, credit_note, email_invoice, email_credit_note, email_trial_ending, email_payment_failed"
+);
+
+/// A template.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TemplateEnvelope {
+    /// The template.
+    pub data: models::TemplateResponse,
+    /// About this answer.
+    pub meta: models::ResponseMeta,
+}
+
+/// A page of templates.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TemplatePage {
+    /// The templates of this page.
+    #[schemars(length(max = 200))]
+    pub data: Vec<models::TemplateSummaryResponse>,
+    /// Where this page stands.
+    pub pagination: models::Pagination,
+    /// About this answer.
+    pub meta: models::ResponseMeta,
+}
+
+/// What to preview with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, validator::Validate)]
+#[serde(deny_unknown_fields)]
+pub struct TemplatePreviewRequest {
+    /// Document to render. Left out: made-up data.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::support::present")]
+    #[schemars(with = "uuid::Uuid")]
+    pub invoice_id: Option<uuid::Uuid>,
+}
+
+/// A template.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TemplateResponse {
+    /// Id of the template.
+    pub id: uuid::Uuid,
+    /// Name that billing profiles and partners choose it by.
+    #[schemars(length(min = 1, max = 100))]
+    pub name: String,
+    /// What it makes.
+    pub document_type: models::TemplateDocumentType,
+    /// Its language; null when it is for all languages.
+    #[schemars(with = "crate::support::Nullable<models::Language>")]
+    pub language: Option<models::Language>,
+    /// Whom it is for.
+    pub scope: models::TemplateScope,
+    /// The tenant that it is for (scope `tenant`).
+    #[schemars(with = "crate::support::Nullable<String>")]
+    #[schemars(length(min = 1, max = 64))]
+    pub tenant_id: Option<String>,
+    /// The partner that it is for, or whose tenant it is for; null for platform templates.
+    #[schemars(with = "crate::support::Nullable<String>")]
+    #[schemars(length(min = 1, max = 64))]
+    pub partner_id: Option<String>,
+    /// Subject of the mail, with variables; null for documents.
+    #[schemars(with = "crate::support::Nullable<String>")]
+    #[schemars(length(max = 300))]
+    pub subject: Option<String>,
+    /// The content, HTML with variables.
+    #[schemars(length(max = 1000000))]
+    pub html_content: String,
+    /// Its style sheet.
+    #[schemars(with = "crate::support::Nullable<String>")]
+    #[schemars(length(max = 500000))]
+    pub css_content: Option<String>,
+    /// State of the visual editor that it was made with; kept as it is and not looked into.
+    #[schemars(with = "crate::support::Nullable<std::collections::BTreeMap<String, serde_json::Value>>")]
+    #[schemars(length(max = 1000))]
+    pub editor_data: Option<std::collections::BTreeMap<String, serde_json::Value>>,
+    /// Newest version, counted from 1.
+    #[schemars(range(min = 1, max = 2147483647))]
+    pub version: i32,
+    /// When the first version was stored, UTC.
+    pub created_at: chrono::DateTime<chrono::Utc>,
+    /// When the newest version was stored, UTC.
+    pub updated_at: chrono::DateTime<chrono::Utc>,
+}
+
+/// Whom a template is for, one tenant, the tenants of one partner, or all.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum TemplateScope {
+    #[serde(rename = "tenant")]
+    Tenant,
+    #[serde(rename = "partner")]
+    Partner,
+    #[serde(rename = "platform")]
+    Platform,
+}
+
+impl TemplateScope {
+    pub const ALL: &[Self] = &[Self::Tenant, Self::Partner, Self::Platform];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tenant => "tenant",
+            Self::Partner => "partner",
+            Self::Platform => "platform",
+        }
+    }
+}
+
+crate::support::name_of_enum!(TemplateScope, "tenant, partner, platform");
+
+/// A template without its content.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TemplateSummaryResponse {
+    /// Id of the template.
+    pub id: uuid::Uuid,
+    /// Name that billing profiles and partners choose it by.
+    #[schemars(length(min = 1, max = 100))]
+    pub name: String,
+    /// What it makes.
+    pub document_type: models::TemplateDocumentType,
+    /// Its language; null when it is for all languages.
+    #[schemars(with = "crate::support::Nullable<models::Language>")]
+    pub language: Option<models::Language>,
+    /// Whom it is for.
+    pub scope: models::TemplateScope,
+    /// The tenant that it is for (scope `tenant`).
+    #[schemars(with = "crate::support::Nullable<String>")]
+    #[schemars(length(min = 1, max = 64))]
+    pub tenant_id: Option<String>,
+    /// The partner that it is for, or whose tenant it is for; null for platform templates.
+    #[schemars(with = "crate::support::Nullable<String>")]
+    #[schemars(length(min = 1, max = 64))]
+    pub partner_id: Option<String>,
+    /// Subject of the mail, with variables; null for documents.
+    #[schemars(with = "crate::support::Nullable<String>")]
+    #[schemars(length(max = 300))]
+    pub subject: Option<String>,
+    /// Newest version, counted from 1.
+    #[schemars(range(min = 1, max = 2147483647))]
+    pub version: i32,
+    /// When that version was stored, UTC.
+    pub updated_at: chrono::DateTime<chrono::Utc>,
+}
+
+/// The next version of a template. What is optional and left out or null is emptied.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, validator::Validate)]
+#[serde(deny_unknown_fields)]
+pub struct TemplateUpdateRequest {
+    /// Name that billing profiles and partners choose it by.
+    #[validate(length(min = 1, max = 100))]
+    pub name: String,
+    /// Subject of the mail, with variables: needed for mails, refused for documents.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "::serde_with::rust::double_option")]
+    #[schemars(with = "Option<String>")]
+    #[validate(length(min = 1, max = 300))]
+    pub subject: Option<Option<String>>,
+    /// The content, HTML with variables.
+    #[validate(length(min = 1, max = 1000000))]
+    pub html_content: String,
+    /// Its style sheet.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "::serde_with::rust::double_option")]
+    #[schemars(with = "Option<String>")]
+    #[validate(length(max = 500000))]
+    pub css_content: Option<Option<String>>,
+    /// State of the visual editor that it was made with; kept as it is and not looked into.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "::serde_with::rust::double_option")]
+    #[schemars(with = "Option<std::collections::BTreeMap<String, serde_json::Value>>")]
+    #[validate(length(max = 1000))]
+    pub editor_data: Option<Option<std::collections::BTreeMap<String, serde_json::Value>>>,
+    /// The version that the change starts from; another one stored meanwhile is 409. Left out: not checked.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::support::present")]
+    #[schemars(with = "i32")]
+    #[validate(range(min = 1, max = 2147483647))]
+    pub version: Option<i32>,
+}
+
+/// Variables that templates may use.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TemplateVariableList {
+    /// The variables, by name.
+    #[schemars(length(max = 1000))]
+    pub data: Vec<models::TemplateVariableResponse>,
+    /// About this answer.
+    pub meta: models::ResponseMeta,
+}
+
+/// A variable that templates may use.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TemplateVariableResponse {
+    /// Name, as written between double braces.
+    #[schemars(length(max = 100))]
+    pub name: String,
+    /// What it stands for.
+    #[schemars(length(max = 500))]
+    pub description: String,
+    /// What it could look like.
+    #[schemars(length(max = 500))]
+    pub example: String,
+    /// Whether it is a list to go through.
+    pub is_list: bool,
+}

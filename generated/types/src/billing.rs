@@ -402,6 +402,43 @@ pub struct InvoiceDetailResponse {
     pub payments: Vec<models::PaymentResponse>,
 }
 
+/// An invoice or credit note.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct InvoiceEnvelope {
+    /// The document.
+    pub data: models::InvoiceResponse,
+    /// About this answer.
+    pub meta: models::ResponseMeta,
+}
+
+/// A queued mail.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct InvoiceMailEnvelope {
+    /// The mail.
+    pub data: models::InvoiceMailResponse,
+    /// About this answer.
+    pub meta: models::ResponseMeta,
+}
+
+/// A queued mail.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct InvoiceMailResponse {
+    /// The document that is mailed.
+    pub invoice_id: uuid::Uuid,
+    /// Its number.
+    #[schemars(length(max = 40))]
+    pub number: String,
+    /// State of the document now.
+    pub status: models::InvoiceStatus,
+    /// Address that the mail goes to.
+    #[schemars(length(max = 254), email)]
+    pub to: String,
+    /// Language of the mail.
+    pub language: models::Language,
+    /// When it was queued, UTC.
+    pub queued_at: chrono::DateTime<chrono::Utc>,
+}
+
 /// A page of invoices and credit notes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct InvoicePage {
@@ -515,6 +552,17 @@ pub struct InvoiceResponse {
     /// but `due_cents` is above zero again.
     #[schemars(with = "crate::support::Nullable<chrono::DateTime<chrono::Utc>>")]
     pub payment_reversed_at: Option<chrono::DateTime<chrono::Utc>>,
+}
+
+/// Whom to mail the document to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, validator::Validate)]
+#[serde(deny_unknown_fields)]
+pub struct InvoiceSendRequest {
+    /// Mail address. Left out: the `contact_email` of the tenant's billing profile.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::support::present")]
+    #[schemars(with = "String")]
+    #[validate(length(min = 3, max = 254), email)]
+    pub to: Option<String>,
 }
 
 /// Where a document stands. `draft`: still editable, no number, not in any balance, invisible to the
@@ -817,6 +865,10 @@ pub struct PartySnapshot {
     #[schemars(with = "crate::support::Nullable<String>")]
     #[schemars(length(max = 11))]
     pub bic: Option<String>,
+    /// Seller only. Address of its logo.
+    #[schemars(with = "crate::support::Nullable<String>")]
+    #[schemars(length(max = 2048))]
+    pub logo_url: Option<String>,
     /// Language that the document is written in (buyer), or null.
     #[schemars(with = "crate::support::Nullable<models::Language>")]
     pub language: Option<models::Language>,

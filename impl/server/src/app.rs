@@ -6,6 +6,7 @@ use crate::db::Db;
 use crate::dev::Dev;
 use crate::gateways::mail::Mailer;
 use crate::gateways::objects::Objects;
+use crate::gateways::renderer::Renderer;
 use crate::gateways::scaikey::ScaiKey;
 use crate::gateways::vies::Register;
 use crate::health::Health;
@@ -38,6 +39,8 @@ pub struct Control {
     pub scaikey: ScaiKey,
     /// Stored files.
     pub objects: Objects,
+    /// Makes PDFs.
+    pub renderer: Arc<Renderer>,
     /// Who takes mails, and who sends them; none: mails wait.
     pub mailer: Option<(Arc<dyn Mailer>, lettre::message::Mailbox)>,
     /// The register of VAT numbers; none: it is not asked.

@@ -21,7 +21,7 @@ use std::time::Duration;
 mod keys;
 mod sections;
 pub use keys::{KEYS, Key, Kind};
-pub use sections::{Mail, MailTransport, Objects, S3, ScaiSend, Smtp, SmtpTls, Vies};
+pub use sections::{Mail, MailTransport, Objects, Render, S3, ScaiSend, Smtp, SmtpTls, Vies};
 
 const PREFIX: &str = "SCAICONTROL_";
 /// Variables with our prefix that are no key: the file itself.
@@ -63,6 +63,8 @@ pub struct Config {
     pub outbound: Outbound,
     /// Stored files.
     pub objects: Objects,
+    /// The program that makes PDFs.
+    pub render: Render,
     /// Outgoing mail.
     pub mail: Mail,
     /// The register of VAT numbers.
@@ -359,6 +361,7 @@ impl Config {
             ("registry.monitor_interval", self.registry.monitor_interval),
             ("auth.jwks_ttl", self.auth.jwks_ttl),
             ("objects.timeout", self.objects.timeout),
+            ("render.timeout", self.render.timeout),
             ("mail.timeout", self.mail.timeout),
             ("vies.timeout", self.vies.timeout),
             ("vies.recheck_after", self.vies.recheck_after),

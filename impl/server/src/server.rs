@@ -7,6 +7,7 @@ use crate::db::Db;
 use crate::dev::{self, Dev};
 use crate::error::{Error, Result};
 use crate::gateways::objects::Objects;
+use crate::gateways::renderer::Renderer;
 use crate::gateways::scaikey::ScaiKey;
 use crate::gateways::{mail, vies};
 use crate::identity::authenticator::{Gate, Identity};
@@ -27,6 +28,7 @@ use scaicontrol_api::{
     Api, ApiError, App, Authenticator, Cx, FrontConfig, Operation, PlainRoute, Principal, Request, Response,
     Running,
 };
+use scaicontrol_templates::job::Limits;
 use secrecy::ExposeSecret;
 use slog::Logger;
 use std::net::SocketAddr;
@@ -51,6 +53,7 @@ pub fn assemble(
     let ids = Ids::default();
     let scaikey = ScaiKey::new(&config)?;
     let objects = Objects::open(&config.objects, &log)?;
+    let renderer = Arc::new(Renderer::new(config.render.program(), config.render.timeout, Limits::default()));
     let (mailer, vies) = (mail::open(&config)?, vies::open(&config.vies)?);
     let auth = &config.auth;
     let keys = Keys::new(Arc::new(scaikey.clone()), auth.jwks_ttl, auth.jwks_cooldown);
@@ -70,6 +73,7 @@ pub fn assemble(
         identity: Arc::new(identity),
         scaikey,
         objects,
+        renderer,
         mailer,
         vies,
         sign_ins,

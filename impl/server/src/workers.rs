@@ -7,7 +7,7 @@ use crate::db::idempotency;
 use crate::error::Result;
 use crate::metering::keeper;
 use crate::op::OpContext;
-use crate::{mails, vat_register};
+use crate::{documents, mails, vat_register};
 use futures::future::BoxFuture;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -21,7 +21,7 @@ struct Worker {
 }
 
 /// In the order in which they run when a clock was moved.
-const WORKERS: [Worker; 3] = [
+const WORKERS: [Worker; 4] = [
     // Makes and drops partitions and forgets old keys: partitions are made a week ahead.
     Worker {
         name: "partition_keeper",
@@ -32,6 +32,11 @@ const WORKERS: [Worker; 3] = [
         name: "vat_register",
         period: Duration::from_secs(60),
         tick: |op, control| Box::pin(async move { vat_register::worker::tick(op, control).await.map(drop) }),
+    },
+    Worker {
+        name: documents::pdf::RENDERER,
+        period: Duration::from_secs(2),
+        tick: |op, control| Box::pin(documents::pdf::tick(op, control)),
     },
     Worker {
         name: "mailer",

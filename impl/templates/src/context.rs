@@ -380,9 +380,8 @@ impl Writer<'_> {
         }
         let labels = self.locale.labels();
         let other = self.document.tax_currency.as_ref();
-        let amount = other
-            .map(|other| Ok(self.locale.money(self.printed(other.tax)?, other.currency)))
-            .transpose()?;
+        let amount =
+            other.map(|other| Ok(self.locale.money(self.printed(other.tax)?, other.currency))).transpose()?;
         Ok(VatView {
             label: self.document.vat_label.clone(),
             notes,
@@ -499,7 +498,8 @@ pub(crate) fn party(party: &Party, locale: Locale) -> PartyView {
 }
 
 /// Countries whose addresses have the postal code behind the city.
-const CODE_BEHIND_CITY: &[&str] = &["GB", "IE", "US", "CA", "AU", "NZ", "SG", "IN", "JP", "XI", "JE", "GG", "IM"];
+const CODE_BEHIND_CITY: &[&str] =
+    &["GB", "IE", "US", "CA", "AU", "NZ", "SG", "IN", "JP", "XI", "JE", "GG", "IM"];
 
 fn address(party: &Party, locale: Locale) -> Vec<String> {
     let city = if CODE_BEHIND_CITY.contains(&party.country_code.as_str()) {

@@ -26,9 +26,10 @@ impl Mapping<'_> {
         let number = index.saturating_add(1);
         Ok(InvoiceLine {
             id: number.to_string(),
-            note: line.preceding.as_ref().map(|invoice| {
-                format!("Credit to invoice {} of {}", invoice.number, invoice.issue_date)
-            }),
+            note: line
+                .preceding
+                .as_ref()
+                .map(|invoice| format!("Credit to invoice {} of {}", invoice.number, invoice.issue_date)),
             order_line_reference: None,
             accounting_reference: None,
             object_identifier: None,

@@ -22,8 +22,7 @@ pub(crate) fn of(profile: Profile) -> &'static RuleSet {
 
 /// Every broken rule, fatal ones first.
 pub(crate) fn check(invoice: &Invoice, rules: &'static RuleSet) -> Vec<Violation> {
-    let mut found: Vec<Violation> =
-        rules.validate(invoice).findings().iter().map(Violation::of).collect();
+    let mut found: Vec<Violation> = rules.validate(invoice).findings().iter().map(Violation::of).collect();
     if std::ptr::eq(rules, &PEPPOL_BIS_3) {
         national::check(invoice, &mut found);
     }

@@ -2,6 +2,7 @@
 use super::prelude::*;
 use crate::billing::{self, credit_notes, drafts, finalize, overview, run, store::Filter, void};
 use crate::payments;
+use crate::{documents, templates};
 use scaicontrol_api::admin_billing::*;
 
 impl AdminBillingApi for Handlers {
@@ -186,5 +187,127 @@ impl AdminBillingApi for Handlers {
         let (op, app) = rqctx.enter(&auth);
         let data = run::run(&op, app, &body.0).await?;
         Ok(R200(BillingRunEnvelope { data, meta: op.meta() }))
+    }
+
+    async fn admin_invoice_send(
+        rqctx: Cx,
+        auth: Auth<perm::AdminInvoiceSend>,
+        path: PathParams<AdminInvoiceSendPath>,
+        body: Json<InvoiceSendRequest>,
+    ) -> Result<R202<InvoiceMailEnvelope>, ApiError> {
+        let (op, app) = rqctx.enter(&auth);
+        let data = documents::send::send(&op, app, path.0.invoice_id, body.0.to.as_deref()).await?;
+        Ok(R202(InvoiceMailEnvelope { data, meta: op.meta() }))
+    }
+
+    async fn admin_invoice_regenerate_pdf(
+        rqctx: Cx,
+        auth: Auth<perm::AdminInvoiceRegeneratePdf>,
+        path: PathParams<AdminInvoiceRegeneratePdfPath>,
+    ) -> Result<R200<InvoiceEnvelope>, ApiError> {
+        let (op, app) = rqctx.enter(&auth);
+        let data = documents::pdf::regenerate(&op, app, path.0.invoice_id).await?;
+        Ok(R200(InvoiceEnvelope { data, meta: op.meta() }))
+    }
+
+    async fn admin_invoice_pdf_download(
+        rqctx: Cx,
+        auth: Auth<perm::AdminInvoicePdfDownload>,
+        path: PathParams<AdminInvoicePdfDownloadPath>,
+    ) -> Result<Download, ApiError> {
+        let (op, app) = rqctx.enter(&auth);
+        Ok(documents::pdf::download(&op, app, path.0.invoice_id).await?.into())
+    }
+
+    async fn admin_invoice_einvoice_download(
+        rqctx: Cx,
+        auth: Auth<perm::AdminInvoiceEinvoiceDownload>,
+        path: PathParams<AdminInvoiceEinvoiceDownloadPath>,
+        query: QueryParams<AdminInvoiceEinvoiceDownloadQuery>,
+    ) -> Result<Download, ApiError> {
+        let (op, app) = rqctx.enter(&auth);
+        let format = query.0.format.map(|f| f.as_str().parse()).transpose().map_err(ApiError::internal)?;
+        Ok(documents::einvoice(&op, app, path.0.invoice_id, format).await?.into())
+    }
+
+    async fn admin_template_list(
+        rqctx: Cx,
+        auth: Auth<perm::AdminTemplateList>,
+        query: QueryParams<AdminTemplateListQuery>,
+    ) -> Result<R200<TemplatePage>, ApiError> {
+        let (op, app) = rqctx.enter(&auth);
+        let q = query.0;
+        let filter = templates::store::Filter {
+            document_type: q.document_type.map(|d| d.to_string()),
+            scope: q.scope.map(|s| s.to_string()),
+            language: q.language.map(|l| l.to_string()),
+            tenant_id: q.tenant_id,
+            partner_id: q.partner_id,
+        };
+        let page = PageRequest::new(q.page, q.page_size, q.cursor.as_deref(), &(op.operation, &filter))?;
+        let (data, pagination) = templates::list(&op, app, &filter, &page).await?;
+        Ok(R200(TemplatePage { data, pagination, meta: op.meta() }))
+    }
+
+    async fn admin_template_create(
+        rqctx: Cx,
+        auth: Auth<perm::AdminTemplateCreate>,
+        body: Json<TemplateCreateRequest>,
+    ) -> Result<R201<TemplateEnvelope>, ApiError> {
+        let (op, app) = rqctx.enter(&auth);
+        let data = templates::create(&op, app, &body.0).await?;
+        Ok(R201(TemplateEnvelope { data, meta: op.meta() }))
+    }
+
+    async fn admin_template_get(
+        rqctx: Cx,
+        auth: Auth<perm::AdminTemplateGet>,
+        path: PathParams<AdminTemplateGetPath>,
+    ) -> Result<R200<TemplateEnvelope>, ApiError> {
+        let (op, app) = rqctx.enter(&auth);
+        let data = templates::get(&op, app, path.0.template_id).await?;
+        Ok(R200(TemplateEnvelope { data, meta: op.meta() }))
+    }
+
+    async fn admin_template_update(
+        rqctx: Cx,
+        auth: Auth<perm::AdminTemplateUpdate>,
+        path: PathParams<AdminTemplateUpdatePath>,
+        body: Json<TemplateUpdateRequest>,
+    ) -> Result<R200<TemplateEnvelope>, ApiError> {
+        let (op, app) = rqctx.enter(&auth);
+        let data = templates::update(&op, app, path.0.template_id, &body.0).await?;
+        Ok(R200(TemplateEnvelope { data, meta: op.meta() }))
+    }
+
+    async fn admin_template_delete(
+        rqctx: Cx,
+        auth: Auth<perm::AdminTemplateDelete>,
+        path: PathParams<AdminTemplateDeletePath>,
+    ) -> Result<R200<AcknowledgementEnvelope>, ApiError> {
+        let (op, app) = rqctx.enter(&auth);
+        templates::delete(&op, app, path.0.template_id).await?;
+        Ok(R200(AcknowledgementEnvelope { data: Acknowledgement { ok: true }, meta: op.meta() }))
+    }
+
+    async fn admin_template_preview(
+        rqctx: Cx,
+        auth: Auth<perm::AdminTemplatePreview>,
+        path: PathParams<AdminTemplatePreviewPath>,
+        body: Json<TemplatePreviewRequest>,
+    ) -> Result<Download, ApiError> {
+        let (op, app) = rqctx.enter(&auth);
+        Ok(documents::preview::preview(&op, app, path.0.template_id, body.0.invoice_id).await?.into())
+    }
+
+    async fn admin_template_variable_list(
+        rqctx: Cx,
+        auth: Auth<perm::AdminTemplateVariableList>,
+        query: QueryParams<AdminTemplateVariableListQuery>,
+    ) -> Result<R200<TemplateVariableList>, ApiError> {
+        let (op, _) = rqctx.enter(&auth);
+        let kind =
+            query.0.document_type.map(|d| d.as_str().parse()).transpose().map_err(ApiError::internal)?;
+        Ok(R200(TemplateVariableList { data: templates::variables(kind), meta: op.meta() }))
     }
 }

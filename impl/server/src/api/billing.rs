@@ -1,7 +1,7 @@
 //! Handlers of the group `billing`.
 use super::prelude::*;
 use crate::billing::{self, overview, store::Filter, upcoming};
-use crate::profiles;
+use crate::{documents, profiles};
 use scaicontrol_api::billing::*;
 
 impl BillingApi for Handlers {
@@ -69,5 +69,36 @@ impl BillingApi for Handlers {
         let (op, app) = rqctx.enter(&auth);
         let data = upcoming::upcoming(&op, app).await?;
         Ok(R200(UpcomingInvoiceList { data, meta: op.meta() }))
+    }
+
+    async fn invoice_pdf_download(
+        rqctx: Cx,
+        auth: Auth<perm::InvoicePdfDownload>,
+        path: PathParams<InvoicePdfDownloadPath>,
+    ) -> Result<Download, ApiError> {
+        let (op, app) = rqctx.enter(&auth);
+        Ok(documents::pdf::download(&op, app, path.0.invoice_id).await?.into())
+    }
+
+    async fn invoice_einvoice_download(
+        rqctx: Cx,
+        auth: Auth<perm::InvoiceEinvoiceDownload>,
+        path: PathParams<InvoiceEinvoiceDownloadPath>,
+        query: QueryParams<InvoiceEinvoiceDownloadQuery>,
+    ) -> Result<Download, ApiError> {
+        let (op, app) = rqctx.enter(&auth);
+        let format = query.0.format.map(|f| f.as_str().parse()).transpose().map_err(ApiError::internal)?;
+        Ok(documents::einvoice(&op, app, path.0.invoice_id, format).await?.into())
+    }
+
+    async fn invoice_send(
+        rqctx: Cx,
+        auth: Auth<perm::InvoiceSend>,
+        path: PathParams<InvoiceSendPath>,
+        body: Json<InvoiceSendRequest>,
+    ) -> Result<R202<InvoiceMailEnvelope>, ApiError> {
+        let (op, app) = rqctx.enter(&auth);
+        let data = documents::send::send_own(&op, app, path.0.invoice_id, body.0.to.as_deref()).await?;
+        Ok(R202(InvoiceMailEnvelope { data, meta: op.meta() }))
     }
 }

@@ -119,6 +119,8 @@ impl From<Error> for ApiError {
 mod prelude {
     pub(super) use super::{Enter, Handlers};
     pub(super) use crate::db::page::PageRequest;
-    pub(super) use scaicontrol_api::{ApiError, App, Auth, Cx, Json, PathParams, QueryParams, R200, R201};
+    pub(super) use scaicontrol_api::{
+        ApiError, App, Auth, Cx, Download, Json, PathParams, QueryParams, R200, R201, R202,
+    };
     pub(super) use scaicontrol_types::*;
 }

@@ -6,6 +6,7 @@
 use super::store::{self, InvoiceRow, LineRow};
 use crate::db::Conn;
 use crate::db::schema::invoice_numbers;
+use crate::documents::{self, original, pdf};
 use crate::error::{Error, Result};
 use crate::ledger;
 use crate::op::OpContext;
@@ -47,9 +48,34 @@ pub async fn issue(conn: &mut Conn, op: &OpContext, unissued: Unissued<'_>) -> R
         invoice_id: Some(row.invoice_id),
     };
     ledger::post(conn, op, posting, &entries).await?;
+    let checked =
+        einvoice(conn, &row, lines, document, placeholder(prefix, document_type, issue_date)).await?;
     row.number = Some(take_number(conn, &row, document_type, prefix, issue_date).await?);
     store::save(conn, &row).await?;
+    original::keep(conn, op, &row, checked).await?;
+    pdf::queue(conn, op, &row).await?;
     Ok(row)
+}
+
+/// The document as an electronic invoice, checked by every rule with a number of the same form in the place of its own. A
+/// credit note comes in the format of its invoice, an invoice in the one that its buyer prefers.
+async fn einvoice(
+    conn: &mut Conn,
+    row: &InvoiceRow,
+    lines: &[LineRow],
+    document: &Document,
+    placeholder: Option<String>,
+) -> Result<original::Checked> {
+    let mut about = documents::circumstances(conn, row).await?;
+    about.credit_applied_cents = document.credit_applied.0;
+    let numbered = InvoiceRow { number: placeholder, ..row.clone() };
+    let format = original::format_of(conn, row).await?;
+    original::check(original::document(&numbered, lines, &about)?, format)
+}
+
+/// A number of the form that the document's own will have.
+fn placeholder(prefix: &str, document_type: DocumentType, issue_date: NaiveDate) -> Option<String> {
+    DocumentNumber::new(prefix, document_type, issue_date.year(), 999_999).map(|number| number.to_string())
 }
 
 /// What must hold of a whole document before it has a number: its sums are those of its lines and of its VAT.

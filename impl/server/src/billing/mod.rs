@@ -31,7 +31,9 @@ pub async fn get(op: &OpContext, app: &Control, invoice_id: Uuid) -> Result<Invo
             let row = store::get(conn, invoice_id).await?;
             let lines = store::lines(conn, &row.tenant_id, row.invoice_id).await?;
             let payments = payments::view::of_invoice(conn, &row.tenant_id, row.invoice_id).await?;
-            view::with_payments(&row, &lines, payments)
+            let mut data = view::with_payments(&row, &lines, payments)?;
+            data.pdf_url = view::pdf_url(op, &row);
+            Ok(data)
         })
         .await
 }
@@ -64,5 +66,6 @@ pub async fn list_issued(
 ) -> Result<(Vec<InvoiceResponse>, Pagination)> {
     let (rows, counted) = app.db.read(op, async |conn| store::list_issued(conn, filter, page).await).await?;
     let (rows, pagination) = page.finish(rows, counted, store::IssuedKey::of);
-    Ok((rows.iter().map(view::invoice).collect::<Result<_>>()?, pagination))
+    let seen = |row| Ok(InvoiceResponse { pdf_url: view::pdf_url(op, row), ..view::invoice(row)? });
+    Ok((rows.iter().map(seen).collect::<Result<_>>()?, pagination))
 }

@@ -18,7 +18,7 @@ use scaicontrol_domain::money::Cents;
 use scaicontrol_domain::period::{local_date, parse_timezone};
 use scaicontrol_types::{
     AgeingBucketResponse, BillingBalanceResponse, BillingDashboardCurrencyResponse, BillingDashboardResponse,
-    BillingOverviewResponse, MrrMovementResponse,
+    BillingOverviewResponse, InvoiceResponse, MrrMovementResponse,
 };
 use std::collections::BTreeMap;
 
@@ -84,7 +84,10 @@ pub async fn overview(op: &OpContext, app: &Control) -> Result<BillingOverviewRe
         balances: balances.into_values().collect(),
         // Methods come with the payment providers: until then everybody pays by invoice.
         default_payment_method: None,
-        recent_invoices: recent.iter().map(view::invoice).collect::<Result<_>>()?,
+        recent_invoices: recent
+            .iter()
+            .map(|row| Ok(InvoiceResponse { pdf_url: view::pdf_url(op, row), ..view::invoice(row)? }))
+            .collect::<Result<_>>()?,
     })
 }
 

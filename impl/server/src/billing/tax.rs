@@ -45,6 +45,7 @@ pub struct SellerRow {
     pub seller_peppol_id: Option<String>,
     pub seller_peppol_scheme: Option<String>,
     pub small_business_note: Option<String>,
+    pub logo_url: Option<String>,
     pub invoice_number_prefix: String,
     pub timezone: String,
     pub oss_registered: bool,
@@ -190,6 +191,7 @@ impl Parties {
             buyer_reference: b.buyer_reference,
             iban: None,
             bic: None,
+            logo_url: None,
             language: b.preferred_language.as_deref().map(parse).transpose()?,
             timezone: None,
         })
@@ -223,6 +225,7 @@ impl Parties {
             buyer_reference: None,
             iban: s.seller_iban,
             bic: s.seller_bic,
+            logo_url: s.logo_url,
             language: None,
             timezone: Some(s.timezone),
         }

@@ -1,19 +1,26 @@
 //! Invoices as callers see them.
 use super::store::{InvoiceRow, LineRow};
 use crate::error::{Error, Result};
+use crate::op::{OpContext, Scope};
 use crate::subscriptions::view::{metadata, parse};
 use scaicontrol_types::{InvoiceDetailResponse, InvoiceResponse, LineItemResponse, PaymentResponse};
 use serde::de::DeserializeOwned;
 
-/// A document without its lines.
+/// Where the caller finds the PDF of a document that has a number.
+pub fn pdf_url(op: &OpContext, row: &InvoiceRow) -> Option<String> {
+    let group = if matches!(op.scope, Scope::Tenant(_)) { "billing" } else { "admin" };
+    row.number.as_ref().map(|_| format!("/api/v1/{group}/invoices/{}/pdf", row.invoice_id))
+}
+
+/// A document without its lines, as staff see it.
 pub fn invoice(row: &InvoiceRow) -> Result<InvoiceResponse> {
     let r = row.clone();
+    let pdf_url = r.number.as_ref().map(|_| format!("/api/v1/admin/invoices/{}/pdf", r.invoice_id));
     Ok(InvoiceResponse {
         id: r.invoice_id,
         tenant_id: r.tenant_id,
         partner_id: r.partner_id,
         document_type: parse(&r.document_type)?,
-        number: r.number,
         status: parse(&r.status)?,
         currency: r.currency,
         issue_date: r.issue_date,
@@ -32,7 +39,8 @@ pub fn invoice(row: &InvoiceRow) -> Result<InvoiceResponse> {
         vat_details: json(r.vat_details)?,
         notes: r.notes,
         referenced_invoice_id: r.referenced_invoice_id,
-        pdf_url: r.pdf_url,
+        pdf_url,
+        number: r.number,
         finalized_at: r.finalized_at,
         sent_at: r.sent_at,
         paid_at: r.paid_at,

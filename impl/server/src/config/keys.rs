@@ -178,6 +178,8 @@ pub const KEYS: &[Key] = &[
     key!("objects.s3.access_key_id", Text, "", "Key for the bucket; unset: that of the machine's own role."),
     key!("objects.s3.secret_access_key", Secret, "", "Its secret."),
     key!("objects.timeout", Span, "\"10s\"", "Longest wait for one call of the store."),
+    key!("render.program", Text, "", "Program that makes PDFs; unset: `scaicontrol-render` beside this one."),
+    key!("render.timeout", Span, "\"60s\"", "Longest time that one PDF may take."),
     key!("mail.transport", Text, "\"none\"", "`none` (mails wait), `smtp` or `scaisend`."),
     key!("mail.from", Text, "", "Sender of all mails, as `Name <address>`; required by a transport."),
     key!("mail.timeout", Span, "\"30s\"", "Longest wait for one mail to be taken."),

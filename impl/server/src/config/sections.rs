@@ -47,6 +47,25 @@ impl Objects {
     }
 }
 
+/// `render.*`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Render {
+    /// The program; unset: beside this one.
+    pub program: Option<PathBuf>,
+    /// Longest time for one document.
+    #[serde(deserialize_with = "span")]
+    pub timeout: Duration,
+}
+
+impl Render {
+    /// Where the program is.
+    pub fn program(&self) -> PathBuf {
+        let beside = || std::env::current_exe().ok()?.parent().map(|dir| dir.join("scaicontrol-render"));
+        self.program.clone().or_else(beside).unwrap_or_else(|| PathBuf::from("scaicontrol-render"))
+    }
+}
+
 /// `mail.*`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

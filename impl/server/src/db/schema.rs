@@ -736,5 +736,72 @@ diesel::table! {
 diesel::joinable!(subscriptions -> services (service_id));
 diesel::joinable!(plans -> services (service_id));
 diesel::joinable!(metrics -> services (service_id));
+diesel::table! {
+    invoice_originals (tenant_id, invoice_id) {
+        tenant_id -> Text,
+        invoice_id -> Uuid,
+        partner_id -> Text,
+        format -> Text,
+        profile -> Text,
+        media_type -> Text,
+        sha256 -> Bytea,
+        content -> Bytea,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    invoice_pdfs (tenant_id, invoice_id, version) {
+        tenant_id -> Text,
+        invoice_id -> Uuid,
+        version -> Integer,
+        partner_id -> Text,
+        status -> Text,
+        language -> Nullable<Text>,
+        template_id -> Nullable<Uuid>,
+        template_version -> Nullable<Integer>,
+        builtin_sha256 -> Nullable<Bytea>,
+        object_key -> Nullable<Text>,
+        sha256 -> Nullable<Bytea>,
+        size -> Nullable<BigInt>,
+        attempts -> Integer,
+        next_attempt_at -> Nullable<Timestamptz>,
+        failure -> Nullable<Text>,
+        created_at -> Timestamptz,
+        rendered_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    template_versions (template_id, version) {
+        template_id -> Uuid,
+        version -> Integer,
+        tenant_id -> Nullable<Text>,
+        partner_id -> Nullable<Text>,
+        subject -> Nullable<Text>,
+        html_content -> Text,
+        css_content -> Nullable<Text>,
+        editor_data -> Nullable<Jsonb>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    templates (template_id) {
+        template_id -> Uuid,
+        scope -> Text,
+        tenant_id -> Nullable<Text>,
+        partner_id -> Nullable<Text>,
+        name -> Text,
+        document_type -> Text,
+        language -> Nullable<Text>,
+        subject -> Nullable<Text>,
+        version -> Integer,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(subscriptions, services);
 diesel::allow_tables_to_appear_in_same_query!(plans, services);

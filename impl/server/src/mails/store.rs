@@ -224,3 +224,19 @@ pub async fn became(conn: &mut Conn, mail: &Leased, now: DateTime<Utc>, became: 
     .await?;
     Ok(written == 1)
 }
+
+/// The mails of a document that wait for its files.
+pub async fn held(conn: &mut Conn, tenant_id: &str, invoice_id: Uuid) -> Result<Vec<Uuid>> {
+    use mails as t;
+    Ok(t::table
+        .filter(
+            t::tenant_id
+                .eq(tenant_id)
+                .and(t::invoice_id.eq(invoice_id))
+                .and(t::held)
+                .and(t::status.eq("queued")),
+        )
+        .select(t::mail_id)
+        .load(conn)
+        .await?)
+}

@@ -24,6 +24,8 @@ use tokio::sync::Semaphore;
 
 /// Largest file that is taken.
 pub const FILE_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Where pictures are handed out.
+const PATH: &str = "/api/v1/uploads/";
 /// Pictures that are decoded at a time: each may take some 150 MB for a moment.
 static DECODING: Semaphore = Semaphore::const_new(2);
 
@@ -81,6 +83,15 @@ pub enum Found {
     Part(std::ops::Range<u64>, u64, Bytes),
     /// There is no such part of so many bytes.
     Beyond(u64),
+}
+
+/// The bytes of a stored picture by its address, absolute or not; none when it is not one of ours or is gone.
+///
+/// Errors: 503 when there is no store, or it does not answer.
+pub async fn read(app: &Control, address: &str) -> Result<Option<Bytes>> {
+    let Some((_, key)) = address.split_once(PATH) else { return Ok(None) };
+    let Some(key) = Key::parse(key) else { return Ok(None) };
+    app.objects.get(&key.place(), None, picture::STORED_BYTES_MAX).await
 }
 
 /// Finds a picture, or the part of it that was asked for.

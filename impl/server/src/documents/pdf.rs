@@ -1,0 +1,327 @@
+//! Rendering PDFs, and handing them out.
+//!
+//! What is rendered with (language, template and its version) is decided at the first try and stored, so that a later try
+//! makes the same bytes. They are kept in the object store under their digest. Rendering and storing happen outside of
+//! every transaction.
+use super::store::{self, PdfRow};
+use super::{File, Issued, LOGO, facts, send};
+use crate::app::Control;
+use crate::audit;
+use crate::billing::store::InvoiceRow;
+use crate::db::Conn;
+use crate::db::schema::{billing_profiles, partners};
+use crate::error::{Error, Result};
+use crate::gateways::renderer::RenderFailure;
+use crate::op::{OpContext, Scope};
+use crate::templates;
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use scaicontrol_templates::context::InvoiceContext;
+use scaicontrol_templates::document::Document;
+use scaicontrol_templates::job::{Base64, Job, Limits, MAX_PDF_BYTES};
+use scaicontrol_templates::{Context, Kind, Language, Rendered, Template, defaults};
+use scaicontrol_types::{InvoiceResponse, PartySnapshot};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+use uuid::Uuid;
+
+/// Name of the worker.
+pub const RENDERER: &str = "pdf_renderer";
+/// PDFs that a worker claims at once.
+const CLAIMED: i64 = 8;
+const MEDIA_TYPE: &str = "application/pdf";
+
+/// The time of the machines, for leases and retries, whatever a simulated clock says.
+#[expect(clippy::disallowed_methods, reason = "leases and retries are about machines, not about business")]
+fn machine_now() -> DateTime<Utc> {
+    SystemTime::now().into()
+}
+
+/// Queues the first PDF of a document that is being issued.
+pub async fn queue(conn: &mut Conn, op: &OpContext, row: &InvoiceRow) -> Result<()> {
+    store::queue(conn, op, row, machine_now()).await.map(drop)
+}
+
+/// The newest PDF of an issued document; rendered now when there is none yet.
+///
+/// Errors: 404; 409 while it has no number; 503 when it cannot be rendered now.
+pub async fn download(op: &OpContext, app: &Control, invoice_id: Uuid) -> Result<File> {
+    let (issued, rendered, newest) = app
+        .db
+        .read(op, async |conn| {
+            let issued = Issued::load(conn, invoice_id).await?;
+            let rendered = store::newest_rendered(conn, &issued.row.tenant_id, invoice_id).await?;
+            let newest = store::newest(conn, &issued.row.tenant_id, invoice_id).await?;
+            Ok((issued, rendered, newest))
+        })
+        .await?;
+    let name = format!("{}.pdf", issued.number());
+    if let Some(key) = rendered.and_then(|row| row.object_key) {
+        let bytes = app.objects.get(&key, None, MAX_PDF_BYTES).await?;
+        let bytes = bytes.ok_or_else(|| Error::internal(format!("{key} is gone from the object store")))?;
+        return Ok(File { bytes: bytes.to_vec(), media_type: MEDIA_TYPE, name });
+    }
+    let waiting = newest.ok_or_else(|| Error::internal("an issued document without a PDF to render"))?;
+    // Whoever may read the document may have it rendered; the rows belong to the system.
+    let system = op.with_scope(Scope::Platform);
+    let bytes = render(&system, app, &issued, waiting).await?;
+    Ok(File { bytes, media_type: MEDIA_TYPE, name })
+}
+
+/// Renders a document anew with its template as it is now; earlier PDFs are kept.
+///
+/// Errors: 404; 409 while it has no number; 503 when it cannot be rendered now, and then nothing is stored.
+pub async fn regenerate(op: &OpContext, app: &Control, invoice_id: Uuid) -> Result<InvoiceResponse> {
+    let issued = app.db.read(op, async |conn| Issued::load(conn, invoice_id).await).await?;
+    let chosen = app.db.read(op, async |conn| choose(conn, &issued).await).await?;
+    let bytes = chosen.render(app, &issued).await?;
+    let made = keep(app, &bytes).await?;
+    app.db
+        .once(op, "admin_invoice_regenerate_pdf", async |conn| {
+            let row = crate::billing::store::lock(conn, invoice_id).await?;
+            let newest = store::newest(conn, &row.tenant_id, invoice_id).await?;
+            let queued = PdfRow {
+                tenant_id: row.tenant_id.clone(),
+                invoice_id,
+                version: newest.map_or(1, |n| n.version + 1),
+                partner_id: row.partner_id.clone(),
+                status: "queued".into(),
+                attempts: 1,
+                next_attempt_at: None,
+                failure: None,
+                created_at: op.now,
+                ..PdfRow::default()
+            };
+            let pdf = made.rendered(op, chosen.noted(queued));
+            store::insert(conn, &pdf).await?;
+            let entry = crate::billing::drafts::audited(&row);
+            let after = serde_json::json!({"pdf_version": pdf.version, "sha256": pdf.sha256.as_deref().map(hex::encode)});
+            audit::record(conn, op, entry, None::<&()>, Some(&after)).await?;
+            crate::billing::view::invoice(&row)
+        })
+        .await
+}
+
+/// Renders what waits, for as long as something does.
+pub async fn tick(op: &OpContext, app: &Control) -> Result<()> {
+    loop {
+        let claimed =
+            app.db.tx(op, "pdf_claim", async |conn| store::claim(conn, machine_now(), CLAIMED).await).await?;
+        if claimed.is_empty() {
+            return Ok(());
+        }
+        let work = claimed.into_iter().map(|row| async {
+            let invoice_id = row.invoice_id;
+            let issued = app.db.read(op, async |conn| Issued::load(conn, invoice_id).await).await?;
+            // A document that cannot be rendered is noted on its row; the others go on.
+            if let Err(e) = render(op, app, &issued, row).await {
+                slog::warn!(app.log, "a PDF cannot be rendered"; "invoice" => %invoice_id, "error" => %e);
+            }
+            Ok::<_, Error>(())
+        });
+        futures::future::try_join_all(work).await?;
+    }
+}
+
+/// Renders a queued version, keeps it, and notes how it went.
+async fn render(op: &OpContext, app: &Control, issued: &Issued, row: PdfRow) -> Result<Vec<u8>> {
+    let done = async {
+        let chosen = app
+            .db
+            .tx(op, "pdf_choose", async |conn| match Chosen::of(conn, &row).await? {
+                Some(chosen) => Ok(chosen),
+                None => choose(conn, issued).await,
+            })
+            .await?;
+        let bytes = chosen.render(app, issued).await?;
+        let made = keep(app, &bytes).await?;
+        let finished = made.rendered(op, chosen.noted(row.clone()));
+        app.db.tx(op, "pdf_finish", async |conn| store::finish(conn, &finished).await).await?;
+        send::release(op, app, issued, &bytes).await?;
+        Ok::<_, Error>(bytes)
+    };
+    match done.await {
+        Ok(bytes) => Ok(bytes),
+        Err(error) => {
+            let text = error.to_string();
+            app.db
+                .tx(op, "pdf_failed", async |conn| store::failed(conn, &row, machine_now(), &text).await)
+                .await?;
+            slog::warn!(app.log, "rendering failed"; "invoice" => %row.invoice_id, "error" => text);
+            Err(Error::Unavailable("the PDF cannot be rendered at the moment".into()))
+        }
+    }
+}
+
+/// What a PDF is rendered with.
+#[derive(Clone, Debug)]
+struct Chosen {
+    language: Language,
+    html: String,
+    css: Option<String>,
+    /// Template and version; none for the one that comes with the program.
+    stored: Option<(Uuid, i32)>,
+}
+
+/// The language of the buyer, and the template that its profile or its seller names.
+async fn choose(conn: &mut Conn, issued: &Issued) -> Result<Chosen> {
+    let row = &issued.row;
+    let language = language(issued)?;
+    let own: Option<Option<String>> = billing_profiles::table
+        .find(&row.tenant_id)
+        .select(billing_profiles::invoice_template_name)
+        .first(conn)
+        .await
+        .optional()?;
+    let sellers: Option<String> =
+        partners::table.find(&row.partner_id).select(partners::invoice_template_name).first(conn).await?;
+    let name = own.flatten().or(sellers).unwrap_or_else(|| defaults::DEFAULT_NAME.into());
+    let owner = (row.tenant_id.as_str(), row.partner_id.as_str());
+    match templates::store::resolve(conn, owner, &row.document_type, &name, language.as_str()).await? {
+        None => Chosen::default_of(kind(row)?, language),
+        Some(found) => Chosen::stored(conn, found.template_id, found.version, language).await,
+    }
+}
+
+/// The language that a document is written in.
+pub fn language(issued: &Issued) -> Result<Language> {
+    let buyer: PartySnapshot = snapshot(issued.row.buyer_snapshot.as_ref())?;
+    Ok(buyer.language.and_then(|l| l.as_str().parse().ok()).unwrap_or(Language::En))
+}
+
+fn kind(row: &InvoiceRow) -> Result<Kind> {
+    row.document_type.parse().map_err(Error::internal)
+}
+
+fn snapshot(frozen: Option<&serde_json::Value>) -> Result<PartySnapshot> {
+    let frozen = frozen.ok_or_else(|| Error::internal("a document without its snapshot"))?;
+    serde_json::from_value(frozen.clone()).map_err(Error::internal)
+}
+
+impl Chosen {
+    /// The template that comes with the program.
+    fn default_of(kind: Kind, language: Language) -> Result<Chosen> {
+        let found = defaults::find(kind, language).ok_or_else(|| Error::internal("no default template"))?;
+        Ok(Chosen { language, html: found.html.clone(), css: found.css.map(str::to_owned), stored: None })
+    }
+
+    /// A version of a stored template.
+    async fn stored(conn: &mut Conn, id: Uuid, version: i32, language: Language) -> Result<Chosen> {
+        let found = templates::store::version(conn, id, version).await?;
+        Ok(Chosen { language, html: found.html_content, css: found.css_content, stored: Some((id, version)) })
+    }
+
+    /// What an earlier try had chosen.
+    async fn of(conn: &mut Conn, row: &PdfRow) -> Result<Option<Chosen>> {
+        let (Some(language), Some(id), Some(version)) =
+            (&row.language, row.template_id, row.template_version)
+        else {
+            return Ok(None);
+        };
+        let language: Language = language.parse().map_err(Error::internal)?;
+        Chosen::stored(conn, id, version, language).await.map(Some)
+    }
+
+    /// The row with what was chosen.
+    fn noted(&self, row: PdfRow) -> PdfRow {
+        PdfRow {
+            language: Some(self.language.as_str().into()),
+            template_id: self.stored.map(|(id, _)| id),
+            template_version: self.stored.map(|(_, version)| version),
+            builtin_sha256: self.stored.is_none().then(|| self.digest()),
+            ..row
+        }
+    }
+
+    fn digest(&self) -> Vec<u8> {
+        let css = self.css.as_deref().unwrap_or_default();
+        Sha256::new().chain_update(&self.html).chain_update([0]).chain_update(css).finalize().to_vec()
+    }
+
+    /// The PDF of an issued document.
+    async fn render(&self, app: &Control, issued: &Issued) -> Result<Vec<u8>> {
+        let facts = facts::document(&issued.row, &issued.lines, &issued.about)?;
+        let kind = kind(&issued.row)?;
+        let template = Template { kind, subject: None, html: &self.html, css: self.css.as_deref() };
+        let made = issued.row.finalized_at.unwrap_or(issued.row.created_at);
+        let logo = snapshot(issued.row.seller_snapshot.as_ref())?.logo_url;
+        page(app, &template, &facts, self.language, made, logo.as_deref()).await
+    }
+}
+
+/// Renders a document's template to a PDF. `made` is what the PDF says of its making.
+///
+/// Errors: 400 naming the place of the template that fails; 503 when there is no renderer.
+pub async fn page(
+    app: &Control,
+    template: &Template<'_>,
+    facts: &Document,
+    language: Language,
+    made: DateTime<Utc>,
+    logo: Option<&str>,
+) -> Result<Vec<u8>> {
+    let context = InvoiceContext::new(facts, language).map_err(Error::internal)?;
+    let rendered = scaicontrol_templates::render(template, &Context::Document(Box::new(context)));
+    let Rendered::Document { html, css } =
+        rendered.map_err(|e| Error::field("html_content", e.to_string()))?
+    else {
+        return Err(Error::internal("a document's template made a mail"));
+    };
+    let job = Job {
+        images: images(app, &html, logo).await?,
+        html,
+        css,
+        title: facts.number.clone().unwrap_or_default(),
+        author: facts.seller.name.clone(),
+        language: language.as_str().into(),
+        created: made.format("%Y-%m-%dT%H:%M:%S").to_string(),
+        limits: Limits::default(),
+    };
+    app.renderer.render(&job).await.map_err(|failure| match failure {
+        RenderFailure::Refused(why) => Error::field("html_content", why),
+        other => Error::Unavailable(other.to_string()),
+    })
+}
+
+/// The images that a page names, as far as they are here: the logo, and what was uploaded for templates.
+async fn images(app: &Control, html: &str, logo: Option<&str>) -> Result<BTreeMap<String, Base64>> {
+    let mut images = BTreeMap::new();
+    for name in scaicontrol_templates::images::names(html) {
+        let address = if name == LOGO { logo.unwrap_or_default() } else { name.as_str() };
+        if let Some(image) = crate::uploads::read(app, address).await? {
+            images.insert(name, Base64(image.to_vec()));
+        }
+    }
+    Ok(images)
+}
+
+/// A PDF that is in the object store.
+#[derive(Clone, Debug)]
+struct Made {
+    key: String,
+    sha256: Vec<u8>,
+    size: i64,
+}
+
+async fn keep(app: &Control, bytes: &[u8]) -> Result<Made> {
+    let sha256 = Sha256::digest(bytes).to_vec();
+    let stored = app.objects.put("pdf", "pdf", bytes.to_vec().into()).await?;
+    Ok(Made { key: stored.key, sha256, size: i64::try_from(bytes.len()).map_err(Error::internal)? })
+}
+
+impl Made {
+    fn rendered(self, op: &OpContext, row: PdfRow) -> PdfRow {
+        PdfRow {
+            status: "rendered".into(),
+            object_key: Some(self.key),
+            sha256: Some(self.sha256),
+            size: Some(self.size),
+            next_attempt_at: None,
+            failure: None,
+            rendered_at: Some(op.now),
+            ..row
+        }
+    }
+}
