@@ -302,8 +302,8 @@ async fn a_server_that_dies_leaves_a_lease_that_ends() {
 }
 
 #[tokio::test]
-async fn the_server_sends_by_itself() {
-    let smtp = Smtp::start([]).await;
+async fn the_server_sends_by_itself_and_stops_when_it_has() {
+    let smtp = Smtp::start([Step::Slow(Duration::from_millis(700))]).await;
     let mut app = start(&[
         ("workers.enabled", "true"),
         ("mail.transport", "smtp"),
@@ -313,9 +313,9 @@ async fn the_server_sends_by_itself() {
     ])
     .await;
     let id = queue(&app, mail(Files::Ready(vec![]))).await;
-    scaicontrol_tests::wait::until("it is sent", async || state(&app, id).await.0 == "sent").await;
-    assert_eq!(smtp.received().len(), 1);
+    scaicontrol_tests::wait::until("it is on its way", async || !smtp.received().is_empty()).await;
     app.stop(Duration::from_secs(5)).await;
+    assert_eq!(state(&app, id).await, ("sent".into(), None, 1), "what is in hand is finished");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Pictures in and out: what is taken, what is kept of it, and that nothing else can be reached.
 use bytes::Bytes;
 use image::{DynamicImage, ImageFormat, Rgba, RgbaImage};
+use scaicontrol_server::gateways::objects::Stored;
 use scaicontrol_tests::raw::Call;
 use scaicontrol_tests::{Answer, TestApp, given};
 use serde_json::json;
@@ -281,6 +282,25 @@ async fn nothing_else_can_be_reached() {
         .await
         .expect("put");
     std::fs::write(app.files().join("outside.png"), "secret").expect("written");
+    let targets = elsewhere(&key, &beside);
+    let nothing = app.call("GET", &format!("{UPLOADS}/x")).send().await.refused(404).message().to_owned();
+    for target in targets {
+        let answer = app.call("GET", &format!("{UPLOADS}/{target}")).send().await;
+        assert_eq!(answer.refused(404).message(), nothing, "{target}");
+        assert!(
+            answer.header("etag").is_none() && answer.header("cache-control") == Some("no-store"),
+            "{target}"
+        );
+    }
+    // Written otherwise it is the same address, as everywhere.
+    let encoded = key.replace('-', "%2d");
+    assert_eq!(app.call("GET", &format!("{UPLOADS}/{encoded}")).send().await.status, 200);
+    app.call("POST", &format!("{UPLOADS}/{key}")).send().await.refused(405);
+    app.call("DELETE", &format!("{UPLOADS}/..%2fx")).send().await.refused(405);
+}
+
+/// What is no address of a picture, however it is written.
+fn elsewhere(key: &str, beside: &Stored) -> Vec<String> {
     let digest = &key[5..69];
     let mut targets: Vec<String> = [
         "x",
@@ -338,31 +358,13 @@ async fn nothing_else_can_be_reached() {
         format!("x/../{key}"),
         format!("./{key}"),
         format!("%2e/{key}"),
-        format!("{}", key.to_uppercase()),
+        key.to_uppercase(),
         format!("icon-{digest}.PNG"),
         format!("icon-{}.png", "0".repeat(64)),
         format!("icon-{}.png", "a".repeat(5000)),
         "a".repeat(8000),
     ]);
-    let nothing = app.call("GET", &format!("{UPLOADS}/x")).send().await.refused(404).message().to_owned();
-    for target in targets {
-        let answer = raw(&app, &format!("{UPLOADS}/{target}")).await;
-        assert_eq!(answer.refused(404).message(), nothing, "{target}");
-        assert!(
-            answer.header("etag").is_none() && answer.header("cache-control") == Some("no-store"),
-            "{target}"
-        );
-    }
-    // Written otherwise it is the same address, as everywhere.
-    let encoded = key.replace('-', "%2d");
-    assert_eq!(app.call("GET", &format!("{UPLOADS}/{encoded}")).send().await.status, 200);
-    app.call("POST", &format!("{UPLOADS}/{key}")).send().await.refused(405);
-    app.call("DELETE", &format!("{UPLOADS}/..%2fx")).send().await.refused(405);
-}
-
-/// Some of the targets are nothing that a client of HTTP would send.
-async fn raw(app: &TestApp, target: &str) -> Answer {
-    app.call("GET", target).send().await
+    targets
 }
 
 #[tokio::test]

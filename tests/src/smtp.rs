@@ -2,6 +2,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -16,6 +17,8 @@ pub enum Step {
     Message(&'static str),
     /// The message is read, and the connection is closed without an answer.
     Close,
+    /// The message is read, and taken after so long.
+    Slow(Duration),
     /// Nothing is answered to the receiver any more.
     Silence,
 }
@@ -116,6 +119,10 @@ async fn serve(socket: TcpStream, shared: &Shared) -> std::io::Result<()> {
                 match step {
                     Step::Message(reply) => reply,
                     Step::Close => return Ok(()),
+                    Step::Slow(time) => {
+                        crate::wait::take(time).await;
+                        "250 taken at last"
+                    }
                     _ => "250 taken",
                 }
             }

@@ -20,6 +20,9 @@ struct Worker {
     tick: for<'a> fn(&'a OpContext, &'a Control) -> BoxFuture<'a, Result<()>>,
 }
 
+/// How long a tick may take before the worker is missed, however often it looks.
+const MISSED_AFTER: Duration = Duration::from_secs(60);
+
 /// In the order in which they run when a clock was moved.
 const WORKERS: [Worker; 4] = [
     // Makes and drops partitions and forgets old keys: partitions are made a week ahead.
@@ -57,7 +60,7 @@ pub fn start(control: &Control) -> Workers {
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
     for worker in &WORKERS {
-        control.metrics.worker_started(worker.name, worker.period);
+        control.metrics.worker_started(worker.name, worker.period.max(MISSED_AFTER));
         tasks.spawn(run(control.clone(), worker, stopped.clone()));
     }
     Workers { stop, tasks }

@@ -16,7 +16,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use lettre::message::Mailbox;
 use serde_json::json;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Pauses after the first, the second … attempt; after the last one there is no more.
 const PAUSES: [TimeDelta; 6] = [
@@ -33,8 +33,8 @@ const ATTEMPTS_MAX: usize = PAUSES.len() + 4;
 const LEASED_AT_ONCE: i64 = 8;
 /// Mails that are sent at a time.
 const SENT_AT_ONCE: usize = 4;
-/// Rounds of one tick; the rest waits for the next.
-const ROUNDS_MAX: usize = 100;
+/// After that time a tick begins no other round; the rest waits for the next.
+const TICK_MAX: Duration = Duration::from_secs(30);
 /// Shortest lease.
 const LEASE_MIN: Duration = Duration::from_secs(300);
 
@@ -56,7 +56,8 @@ pub async fn tick(op: &OpContext, app: &Control) -> Result<Done> {
     let op = &op.with_scope(Scope::Platform);
     // Longer than a whole round can take.
     let lease = LEASE_MIN.max(app.config.mail.timeout * 8);
-    for _ in 0..ROUNDS_MAX {
+    let begin = Instant::now();
+    while begin.elapsed() < TICK_MAX {
         let (now, sender) = (Clock::Real.now(), from.email.to_string());
         let until = now + TimeDelta::from_std(lease).map_err(Error::internal)?;
         let lease = Lease { now, until, sender: &sender, domain: from.email.domain() };

@@ -67,8 +67,13 @@ pub async fn store(op: &OpContext, app: &Control, kind: Kind, file: Bytes) -> Re
 
 /// Decodes and encodes on a thread of its own; a decoder that panics has met a file that is no picture.
 async fn normalised(file: Bytes) -> Result<Picture> {
-    let _turn = DECODING.acquire().await.map_err(Error::internal)?;
-    let work = tokio::task::spawn_blocking(move || picture::normalise(&file)).await;
+    let turn = DECODING.acquire().await.map_err(Error::internal)?;
+    let work = tokio::task::spawn_blocking(move || {
+        // Kept by the work, which goes on when its request is given up.
+        let _turn = turn;
+        picture::normalise(&file)
+    });
+    let work = work.await;
     work.unwrap_or(Err("cannot be read as a picture")).map_err(|why| Error::field("file", why))
 }
 
