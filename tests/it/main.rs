@@ -19,6 +19,7 @@ mod metering;
 mod operations;
 mod overviews;
 mod payments;
+mod proof;
 mod routes;
 mod schema;
 mod subscriptions;

@@ -1059,7 +1059,7 @@ pub struct AdminBillingOverviewGetQuery {
     #[schemars(with = "String")]
     #[schemars(length(min = 1, max = 64), regex(pattern = r#"^[A-Za-z0-9_.:-]{1,64}$"#))]
     pub partner_id: Option<String>,
-    /// First day of the movement. Left out, the first of the current month.
+    /// First day of the movement. Left out, the first of the month of `to`.
     #[serde(default)]
     #[schemars(with = "chrono::NaiveDate")]
     pub from: Option<chrono::NaiveDate>,

@@ -92,7 +92,7 @@ impl Client {
     Sends a `GET` request to `/api/v1/admin/billing/overview`
 
     Arguments:
-    - `from`: First day of the movement. Left out, the first of the current month.
+    - `from`: First day of the movement. Left out, the first of the month of `to`.
     - `partner_id`: Only what belongs to this partner. A partner sees only its own anyway.
     - `to`: Last day of the movement (this day included). Left out, today.
     ```ignore
