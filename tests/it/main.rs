@@ -21,6 +21,7 @@ mod operations;
 mod organization;
 mod overviews;
 mod payments;
+mod proof;
 mod routes;
 mod schema;
 mod subscriptions;

@@ -355,6 +355,20 @@ async fn subscriptions_that_waited_recover_with_the_last_debt() {
 }
 
 #[tokio::test]
+async fn payments_of_one_invoice_are_bounded_and_one_refund_reaches_them_all() {
+    let (app, admin, tenant) = start().await;
+    let id = issued(&app, &admin, &tenant, "10000").await;
+    for _ in 0..100 {
+        ask(&app, &admin, id, "mark-paid", &paid(Some(3), "cash")).send().await.data(200);
+    }
+    ask(&app, &admin, id, "mark-paid", &paid(None, "cash")).send().await.refused(409).says("100 payments");
+    let done = ask(&app, &admin, id, "refund", &json!({"reason": "x"})).send().await.data(200);
+    assert_eq!(done["refunds"].as_array().map(Vec::len), Some(100));
+    assert_eq!(stands(&done["invoice"]), standing(0, 300, 11800, "finalized"));
+    verified(&app).await;
+}
+
+#[tokio::test]
 async fn a_partner_moves_money_of_its_own_invoices_only() {
     let (app, admin, tenant) = start().await;
     let id = issued(&app, &admin, &tenant, "10000").await;

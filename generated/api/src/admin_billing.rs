@@ -287,8 +287,9 @@ pub trait AdminBillingApi {
     /// brings no money: a later credit note takes the loss back first.
     ///
     /// 404 when the document does not exist for the caller; 409 for a draft, a void document, a credit note,
-    /// an invoice on which nothing is due; 400 naming `paid_at` for one in the future, and `amount_cents`
-    /// for a write-off of more than what is due or an amount that is too large.
+    /// an invoice on which nothing is due, and for the 101st payment of one invoice; 400 naming `paid_at`
+    /// for one in the future, and `amount_cents` for a write-off of more than what is due or an amount that
+    /// is too large.
     #[endpoint {
         method = POST,
         path = "/api/v1/admin/invoices/{invoice_id}/mark-paid",
@@ -335,9 +336,10 @@ pub trait AdminBillingApi {
     /// never sent twice.
     ///
     /// 404 when the document does not exist for the caller; 409 for a draft, a void document and a credit
-    /// note, when no money was captured for the invoice, and when all of it is refunded or used; 400 naming
-    /// `amount_cents` for more than what can be refunded; 503 when the provider does not answer, in which
-    /// case a repeat with the same key goes on with the same refund.
+    /// note, when no money was captured for the invoice, when all of it is refunded or used, and when the
+    /// invoice has 1,000 payments and refunds; 400 naming `amount_cents` for more than what can be refunded;
+    /// 503 when the provider does not answer, in which case a repeat with the same key goes on with the same
+    /// refund.
     #[endpoint {
         method = POST,
         path = "/api/v1/admin/invoices/{invoice_id}/refund",
@@ -1741,7 +1743,7 @@ pub struct AdminBillingOverviewGetQuery {
     #[schemars(with = "String")]
     #[schemars(length(min = 1, max = 64), regex(pattern = r#"^[A-Za-z0-9_.:-]{1,64}$"#))]
     pub partner_id: Option<String>,
-    /// First day of the movement. Left out, the first of the current month.
+    /// First day of the movement. Left out, the first of the month of `to`.
     #[serde(default)]
     #[schemars(with = "chrono::NaiveDate")]
     pub from: Option<chrono::NaiveDate>,

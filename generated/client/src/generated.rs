@@ -92,7 +92,7 @@ impl Client {
     Sends a `GET` request to `/api/v1/admin/billing/overview`
 
     Arguments:
-    - `from`: First day of the movement. Left out, the first of the current month.
+    - `from`: First day of the movement. Left out, the first of the month of `to`.
     - `partner_id`: Only what belongs to this partner. A partner sees only its own anyway.
     - `to`: Last day of the movement (this day included). Left out, today.
     ```ignore
@@ -630,7 +630,7 @@ impl Client {
 
     Records money that came in outside the providers, or a debt that is given up (`write_off`). A part of what is due leaves the status as it is; the last part makes the invoice `paid`, and subscriptions that waited for it recover. What is more than due becomes credit of the tenant, and so does a provider's payment that was pending meanwhile. The money counts as captured on the account `manual`, and can be refunded from there. A debt that was given up lowers what is due like a payment, and brings no money: a later credit note takes the loss back first.
 
-    404 when the document does not exist for the caller; 409 for a draft, a void document, a credit note, an invoice on which nothing is due; 400 naming `paid_at` for one in the future, and `amount_cents` for a write-off of more than what is due or an amount that is too large.
+    404 when the document does not exist for the caller; 409 for a draft, a void document, a credit note, an invoice on which nothing is due, and for the 101st payment of one invoice; 400 naming `paid_at` for one in the future, and `amount_cents` for a write-off of more than what is due or an amount that is too large.
 
     Sends a `POST` request to `/api/v1/admin/invoices/{invoice_id}/mark-paid`
 
@@ -672,7 +672,7 @@ impl Client {
 
     A payment that was entered by hand (`manual`) is sent back by hand: its refund is `succeeded` when it is recorded. A provider may take days: the refund is `pending` until it says how it ended, and is never sent twice.
 
-    404 when the document does not exist for the caller; 409 for a draft, a void document and a credit note, when no money was captured for the invoice, and when all of it is refunded or used; 400 naming `amount_cents` for more than what can be refunded; 503 when the provider does not answer, in which case a repeat with the same key goes on with the same refund.
+    404 when the document does not exist for the caller; 409 for a draft, a void document and a credit note, when no money was captured for the invoice, when all of it is refunded or used, and when the invoice has 1,000 payments and refunds; 400 naming `amount_cents` for more than what can be refunded; 503 when the provider does not answer, in which case a repeat with the same key goes on with the same refund.
 
     Sends a `POST` request to `/api/v1/admin/invoices/{invoice_id}/refund`
 

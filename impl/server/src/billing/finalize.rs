@@ -61,11 +61,15 @@ pub async fn in_tx(
         return Err(Error::field("line_items", "add up to less than 0"));
     }
 
-    let platform_pays = operator == Some(draft.partner_id.as_str());
-    let lines = decided(&before, &taxed, if platform_pays { None } else { Some(&settings) })?;
+    let is_operator = operator == Some(draft.partner_id.as_str());
+    let lines = decided(&before, &taxed, if is_operator { None } else { Some(&settings) })?;
     store::replace_lines(conn, &before, &lines).await?;
     let mut row = frozen(op, &draft, &parties, &taxed, issue_date, &settings)?;
     let credit_applied = payments::apply_credit(conn, op, &mut row).await?;
+    let paid = match credit_applied {
+        Cents::ZERO => vec![],
+        _ => payments::view::of_invoice(conn, &row.tenant_id, invoice_id).await?,
+    };
     if row.due_cents == 0 {
         // What nothing is left to pay of is paid.
         (row.status, row.paid_at) = ("paid".into(), Some(op.now));
@@ -78,7 +82,6 @@ pub async fn in_tx(
     };
     let prefix = &parties.seller.invoice_number_prefix;
     let row = issue::issue(conn, op, Unissued { row, lines: &lines, document: &document, prefix }).await?;
-    let paid = payments::view::of_invoice(conn, &row.tenant_id, invoice_id).await?;
     let after = view::with_payments(&row, &lines, paid)?;
     audit::record(conn, op, drafts::audited(&row), Some(&view::detail(&draft, &before)?), Some(&after))
         .await?;

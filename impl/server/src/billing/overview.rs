@@ -20,7 +20,7 @@ use scaicontrol_types::{
     AgeingBucketResponse, BillingBalanceResponse, BillingDashboardCurrencyResponse, BillingDashboardResponse,
     BillingOverviewResponse, InvoiceResponse, MrrMovementResponse,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How many of the newest documents a tenant is shown.
 const RECENT: i32 = 10;
@@ -47,41 +47,34 @@ pub async fn overview(op: &OpContext, app: &Control) -> Result<BillingOverviewRe
     let (debts, credit, revenue, recent) = app
         .db
         .read(op, async |conn| {
-            let tenant_id = Some(op.tenant_id());
-            let debts = debts(conn, op.now, tenant_id, None).await?;
-            let credit = credit(conn, tenant_id).await?;
-            let revenue = revenue(conn, tenant_id, None).await?;
+            let debts = debts(conn, op.now, Some(op.tenant_id()), None).await?;
+            let credit = credit(conn, op.tenant_id()).await?;
+            let revenue = revenue(conn, Some(op.tenant_id()), None).await?;
             let (mut recent, _) = store::list_issued(conn, &filter, &newest).await?;
             recent.truncate(usize::try_from(RECENT).unwrap_or_default());
             Ok((debts, credit, revenue, recent))
         })
         .await?;
-    let mut balances = BTreeMap::new();
-    let currencies = debts.keys().chain(credit.keys()).chain(revenue.keys());
-    for currency in currencies.chain(next.iter().map(|n| &n.currency)) {
-        let (debts, next) = (debts.get(currency), next.iter().find(|n| n.currency == *currency));
-        let (due, overdue) = match debts {
-            None => (Cents::ZERO, Cents::ZERO),
-            Some(d) => {
-                let late = d.sum(|age| age != Age::NotDue)?.add(d.returned).map_err(Error::internal)?;
-                (d.sum(|_| true)?, late)
-            }
-        };
-        balances.insert(
-            currency.clone(),
-            BillingBalanceResponse {
-                currency: currency.clone(),
-                due_cents: due.0,
-                overdue_cents: overdue.0,
-                customer_credit_cents: credit.get(currency).copied().unwrap_or_default(),
-                mrr_cents: revenue.get(currency).copied().unwrap_or_default(),
-                next_invoice_date: next.map(|n| n.invoice_date),
-                next_invoice_estimate_cents: next.and_then(|n| n.total_cents),
-            },
-        );
-    }
+    let known =
+        debts.keys().chain(credit.keys()).chain(revenue.keys()).chain(next.iter().map(|n| &n.currency));
+    let known: BTreeSet<&String> = known.collect();
+    let none = Debts::default();
+    let balances = known.into_iter().map(|currency| {
+        let next = next.iter().find(|n| n.currency == *currency);
+        let debts = debts.get(currency).unwrap_or(&none);
+        let late = debts.sum(|age| age != Age::NotDue)?.add(debts.returned).map_err(Error::internal)?;
+        Ok(BillingBalanceResponse {
+            currency: currency.clone(),
+            due_cents: debts.sum(|_| true)?.0,
+            overdue_cents: late.0,
+            customer_credit_cents: credit.get(currency).copied().unwrap_or_default(),
+            mrr_cents: revenue.get(currency).copied().unwrap_or_default(),
+            next_invoice_date: next.map(|n| n.invoice_date),
+            next_invoice_estimate_cents: next.and_then(|n| n.total_cents),
+        })
+    });
     Ok(BillingOverviewResponse {
-        balances: balances.into_values().collect(),
+        balances: balances.collect::<Result<_>>()?,
         // Methods come with the payment providers: until then everybody pays by invoice.
         default_payment_method: None,
         recent_invoices: recent
@@ -108,31 +101,29 @@ pub async fn dashboard(
     }
     let currencies = app
         .db
-        // One instant for all of it, so that opening, movement and what is counted now fit together.
-        .snapshot(op, async |conn| {
+        .read(op, async |conn| {
             let debts = debts(conn, op.now, None, partner_id).await?;
             let credit = ledger_credit(conn, partner_id).await?;
             let revenue = revenue(conn, None, partner_id).await?;
-            let mut movements = movements(conn, partner_id, from, to).await?;
-            let mut all: BTreeMap<&String, BillingDashboardCurrencyResponse> = BTreeMap::new();
-            let currencies = debts.keys().chain(credit.keys()).chain(revenue.keys());
-            let moved: Vec<String> = movements.keys().cloned().collect();
-            for currency in currencies.chain(&moved) {
-                let debts = debts.get(currency).cloned().unwrap_or_default();
+            let movements = movements(conn, partner_id, from, to).await?;
+            let known: BTreeSet<&String> =
+                debts.keys().chain(credit.keys()).chain(revenue.keys()).chain(movements.keys()).collect();
+            let none = Debts::default();
+            let answer = known.into_iter().map(|currency| {
+                let debts = debts.get(currency).unwrap_or(&none);
                 let mrr = revenue.get(currency).copied().unwrap_or_default();
-                let answer = BillingDashboardCurrencyResponse {
+                Ok(BillingDashboardCurrencyResponse {
                     currency: currency.clone(),
                     mrr_cents: mrr,
                     arr_cents: Cents(mrr).times(12).map_err(Error::internal)?.0,
-                    mrr_movement: movements.remove(currency).unwrap_or_else(no_movement),
+                    mrr_movement: movements.get(currency).cloned().unwrap_or_else(no_movement),
                     outstanding_cents: debts.sum(|_| true)?.0,
                     overdue_cents: debts.sum(|age| age != Age::NotDue)?.0,
-                    ageing: ageing(&debts)?,
+                    ageing: ageing(debts)?,
                     customer_credit_cents: credit.get(currency).copied().unwrap_or_default(),
-                };
-                all.entry(currency).or_insert(answer);
-            }
-            Ok(all.into_values().collect())
+                })
+            });
+            answer.collect::<Result<Vec<_>>>()
         })
         .await?;
     Ok(BillingDashboardResponse { computed_at: op.now, from, to, currencies })
@@ -184,11 +175,11 @@ async fn debts(
 }
 
 /// Unused credit by currency, from its sub-ledger: a tenant does not see the ledger.
-async fn credit(conn: &mut Conn, tenant_id: Option<&str>) -> Result<BTreeMap<String, i64>> {
+async fn credit(conn: &mut Conn, tenant_id: &str) -> Result<BTreeMap<String, i64>> {
     let rows: Vec<(String, i64)> = statement::<(Text, BigInt)>(
         "SELECT currency, sum(amount_cents)::bigint FROM customer_credit_entries WHERE tenant_id = $1 GROUP BY 1",
     )
-    .bind::<Nullable<Text>, _>(tenant_id)
+    .bind::<Text, _>(tenant_id)
     .load(conn)
     .await?;
     Ok(rows.into_iter().collect())

@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 /// Records money that came in outside the providers, or a debt that is given up.
 ///
-/// Errors: 404; 409 for what is no issued invoice or has nothing due; 400 for a time in the future, a write-off of more
+/// Errors: 404; 409 for what is no issued invoice, has nothing due, or has too many payments; 400 for a time in the future, a write-off of more
 /// than is due, an amount that is too large.
 pub async fn mark_paid(
     op: &OpContext,
@@ -46,8 +46,9 @@ pub async fn mark_paid(
             if due <= Cents::ZERO {
                 return Err(Error::conflict("nothing is due on the invoice"));
             }
+            invoice.check_room()?;
             let amount = body.amount_cents.map_or(due, Cents);
-            let mut payment = invoice.manual_payment(op, amount);
+            let mut payment = settle::manual_payment(op, &invoice.row, amount);
             payment.reference = Some(body.reference.clone());
             payment.paid_at = Some(body.paid_at);
             payment.entered_by = Some(op.actor.id.clone());

@@ -52,11 +52,12 @@ pub async fn refund(
             let after = view::invoice(&invoice.row)?;
             let entry = audit_entry(&invoice.row, &body.reason);
             audit::record(conn, op, entry, Some(&invoice.before), Some(&after)).await?;
+            let refunds = payment_view::payments(conn, &refunds).await?;
+            // Last of all the number of the credit note.
             let credit_note = match note {
                 None => None,
                 Some(note) => Some(view::invoice(&credit_notes::issue(conn, op, note).await?.0)?),
             };
-            let refunds = payment_view::payments(conn, &refunds).await?;
             Ok(InvoiceRefundResponse { invoice: after, refunds, credit_note })
         })
         .await

@@ -23,6 +23,11 @@ use scaicontrol_types::InvoiceResponse;
 use std::collections::HashMap;
 use uuid::Uuid;
 
+/// Payments of one invoice that are entered by hand at most, so that one refund reaches all of them.
+const PAYMENTS_MAX: usize = 100;
+/// Payments and refunds of one invoice at most: as many as are shown with it.
+const MOVEMENTS_MAX: usize = 1_000;
+
 /// See the module.
 #[derive(Debug)]
 pub struct Settling {
@@ -120,9 +125,14 @@ impl Settling {
         ledger::post(conn, op, posting, entries).await
     }
 
-    /// A payment of this invoice by hand, with nothing said of it but its amount.
-    pub fn manual_payment(&self, op: &OpContext, amount: Cents) -> PaymentRow {
-        manual_payment(op, &self.row, amount)
+    /// Whether another payment by hand fits.
+    ///
+    /// Errors: 409 when there are too many.
+    pub fn check_room(&self) -> Result<()> {
+        if self.payments.iter().filter(|p| p.kind == "payment").count() < PAYMENTS_MAX {
+            return Ok(());
+        }
+        Err(Error::conflict(format!("the invoice has {PAYMENTS_MAX} payments already")))
     }
 
     /// Writes down money that came in: `pays` of it for the invoice, the rest as credit of the tenant.
@@ -195,6 +205,8 @@ impl Settling {
     /// Sends money back through the accounts that took it, the newest payment first; answers the refunds.
     ///
     /// What came in by hand goes back by hand: its refund is done when it is written down.
+    ///
+    /// Errors: 409 when the invoice has too many payments and refunds.
     pub async fn send_back(
         &mut self,
         conn: &mut Conn,
@@ -218,7 +230,7 @@ impl Settling {
             open -= part;
             let from_credit = credit_open.min(Cents(part));
             credit_open = credit_open.sub(from_credit).map_err(Error::internal)?;
-            let mut refund = self.manual_payment(op, Cents(part));
+            let mut refund = manual_payment(op, &self.row, Cents(part));
             refund.kind = "refund".into();
             refund.method_type.clone_from(&paid.method_type);
             refund.refunds_payment_id = Some(paid.payment_id);
@@ -241,6 +253,11 @@ impl Settling {
             let key = format!("refund:{}", refund.payment_id);
             self.post(conn, op, ("refund", key), &entries.map_err(Error::internal)?).await?;
             refunds.push(refund);
+        }
+        if MOVEMENTS_MAX < self.payments.len().saturating_add(refunds.len()) {
+            return Err(Error::conflict(format!(
+                "the invoice has {MOVEMENTS_MAX} payments and refunds already"
+            )));
         }
         if open != 0 || credit_open != Cents::ZERO {
             return Err(Error::internal(format!("{open} of a refund found no payment")));
