@@ -180,6 +180,8 @@ BROKEN_UBL = {
     "BR-CL-18": set_text("(//cac:InvoiceLine)[1]//cac:ClassifiedTaxCategory/cbc:ID", "Q"),
     "BR-30": set_text("(//cac:InvoiceLine)[1]/cac:InvoicePeriod/cbc:EndDate", "2020-01-01"),
     "BR-DEC-23": set_text("(//cac:InvoiceLine)[1]/cbc:LineExtensionAmount", "199.501"),
+    "BR-DEC-18": set_text("//cac:LegalMonetaryTotal/cbc:PayableAmount", "267.930"),
+    "BR-DEC-20": set_text("//cac:TaxSubtotal/cbc:TaxAmount", "46.5001"),
     "BR-61": remove("//cac:PayeeFinancialAccount"),
     "BR-62": lambda tree: first(tree, f"{PARTY}/cbc:EndpointID").attrib.pop("schemeID"),
 }
@@ -205,6 +207,12 @@ BROKEN_CII = {
     "BR-25": remove("(//ram:SpecifiedTradeProduct)[1]/ram:Name"),
     "BR-S-05": set_text("(//ram:IncludedSupplyChainTradeLineItem)[1]//ram:RateApplicablePercent", "0"),
     "BR-27": set_text("(//ram:NetPriceProductTradePrice)[1]/ram:ChargeAmount", "-1"),
+    "BR-DEC-18": set_text(f"{SETTLEMENT}/ram:DuePayableAmount", "267.9301"),
+    "BR-DEC-19": set_text("//ram:ApplicableHeaderTradeSettlement/ram:ApplicableTradeTax/ram:BasisAmount", "221.4301"),
+    "BR-DEC-23": set_text("(//ram:SpecifiedTradeSettlementLineMonetarySummation)[1]/ram:LineTotalAmount", "199.501"),
+    "BR-CL-14": set_text(f"{SELLER}//ram:CountryID", "QQ"),
+    "BR-61": remove("//ram:PayeePartyCreditorFinancialAccount"),
+    "BR-CL-18": set_text("(//ram:IncludedSupplyChainTradeLineItem)[1]//ram:CategoryCode", "Q"),
 }
 BROKEN_XR_CII = {
     "BR-DE-15": remove("//ram:BuyerReference"),

@@ -106,14 +106,8 @@ pub enum Profile {
 
 impl Profile {
     /// Every profile.
-    pub const ALL: [Self; 6] = [
-        Self::Ubl,
-        Self::PeppolBis3,
-        Self::Cii,
-        Self::XrechnungUbl,
-        Self::XrechnungCii,
-        Self::Facturx,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Ubl, Self::PeppolBis3, Self::Cii, Self::XrechnungUbl, Self::XrechnungCii, Self::Facturx];
 
     /// A name of it, for file names and columns.
     pub const fn as_str(self) -> &'static str {

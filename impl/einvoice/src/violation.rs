@@ -82,12 +82,7 @@ impl Violation {
         }
     }
 
-    pub(crate) fn new(
-        rule: &str,
-        severity: Severity,
-        path: Path,
-        text: impl Into<String>,
-    ) -> Self {
+    pub(crate) fn new(rule: &str, severity: Severity, path: Path, text: impl Into<String>) -> Self {
         Self {
             rule: rule.to_owned(),
             severity,

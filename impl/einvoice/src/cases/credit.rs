@@ -30,7 +30,10 @@ pub(super) fn all() -> Vec<Case> {
     vec![
         to("credit_note_full", dutch()),
         to("credit_note_consumer", Given::new(dutch_seller(), consumer("NL"), usual())),
-        to("credit_note_reverse_charge", Given::new(dutch_seller(), buyer("DE", Some("DE136695976")), usual())),
+        to(
+            "credit_note_reverse_charge",
+            Given::new(dutch_seller(), buyer("DE", Some("DE136695976")), usual()),
+        ),
         to("credit_note_export", Given::new(dutch_seller(), buyer("US", None), usual())),
         to("credit_note_outside_scope", Given::new(swiss_seller(), buyer("DE", None), usual())),
         to("credit_note_german", Given::new(german_seller(), buyer("DE", Some("DE811569869")), usual())),

@@ -37,15 +37,21 @@ pub(super) fn usual() -> Vec<GivenLine> {
 
 fn by_decision() -> Vec<Case> {
     let dutch = |to| Given::new(dutch_seller(), to, usual());
-    let exempt = Given { exempt: Some("Exempt, art. 132 (1) (i) Directive 2006/112/EC".into()), ..dutch(buyer("NL", None)) };
+    let exempt = Given {
+        exempt: Some("Exempt, art. 132 (1) (i) Directive 2006/112/EC".into()),
+        ..dutch(buyer("NL", None))
+    };
     let oss = Given { oss: true, ..dutch(consumer("FR")) };
     let no_number = || crate::document::Party { vat_number: None, ..dutch_seller() };
     let small = |to| Given {
-        small_business_note: Some("Kein Ausweis von Umsatzsteuer, da Kleinunternehmer gemäß § 19 UStG".into()),
+        small_business_note: Some(
+            "Kein Ausweis von Umsatzsteuer, da Kleinunternehmer gemäß § 19 UStG".into(),
+        ),
         ..Given::new(small_business(), to, usual())
     };
     let german = Given::new(german_seller(), buyer("DE", Some("DE811569869")), usual());
-    let danish = Given { currency: "DKK", ..Given::new(danish_seller(), buyer("DK", Some("DK88146328")), usual()) };
+    let danish =
+        Given { currency: "DKK", ..Given::new(danish_seller(), buyer("DK", Some("DK88146328")), usual()) };
     vec![
         case("domestic_business", dutch(buyer("NL", Some(DUTCH))).invoice()),
         case("domestic_business_german", german.invoice()),
@@ -133,7 +139,8 @@ fn by_payment() -> Vec<Case> {
     let half = Document { prepaid_cents: half.total_cents / 2, ..half };
     let all = usual();
     let all = Document { prepaid_cents: all.total_cents, ..all };
-    let zero = vec![line("Trial, March 2026", 5, 0), line("Setup", 1, 2_500), line("Setup, waived", -1, 2_500)];
+    let zero =
+        vec![line("Trial, March 2026", 5, 0), line("Setup", 1, 2_500), line("Setup, waived", -1, 2_500)];
     let zero = Given::new(dutch_seller(), buyer("NL", Some(DUTCH)), zero).invoice();
     let card = Payment::Card { last_digits: Some("4242".into()), holder: None };
     let debit = Payment::DirectDebit {

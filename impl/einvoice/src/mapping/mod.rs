@@ -6,10 +6,12 @@ mod party;
 
 use chrono::{Datelike, NaiveDate};
 use en16931::invoice::{
-    Code, CreditTransfer, DirectDebit, DocumentTotals, PaymentCard, PaymentInstructions, PaymentMeans, Period,
-    PrecedingInvoice, VatBreakdown,
+    Code, CreditTransfer, DirectDebit, DocumentTotals, PaymentCard, PaymentInstructions, PaymentMeans,
+    Period, PrecedingInvoice, VatBreakdown,
 };
-use en16931::{Date, DocumentKind, DocumentReference, Group, Invoice, InvoiceAmount, InvoiceNote, Path, Percentage};
+use en16931::{
+    Date, DocumentKind, DocumentReference, Group, Invoice, InvoiceAmount, InvoiceNote, Path, Percentage,
+};
 use rust_decimal::Decimal;
 use scaicontrol_domain::money::Currency;
 use scaicontrol_domain::tax::Category;
@@ -41,7 +43,11 @@ pub(crate) fn invoice(document: &Document, profile: Profile) -> Result<Invoice, 
         document,
         profile,
         sign: if is_credit_note { -1 } else { 1 },
-        outside_scope: document.vat.breakdown.iter().any(|group| group.tax_category == Category::OutsideScope),
+        outside_scope: document
+            .vat
+            .breakdown
+            .iter()
+            .any(|group| group.tax_category == Category::OutsideScope),
     };
     let lines = document.lines.iter().enumerate();
     let in_process = profile == Profile::PeppolBis3 || profile.is_xrechnung();

@@ -1,7 +1,7 @@
 //! Buyer and seller: which numbers name them, and where they are reached.
 
-use en16931::invoice::{Code, Contact, Party as Model, PostalAddress};
 use en16931::Identifier;
+use en16931::invoice::{Code, Contact, Party as Model, PostalAddress};
 use scaicontrol_domain::tax::{VatNumber, territory};
 
 use super::{Mapping, compact, one_line};

@@ -251,7 +251,9 @@ fn attributes_of(bytes: &[u8]) -> Result<(usize, bool, &[u8]), Unreadable> {
                 }
                 // Space may stand before the equals sign.
                 let before = bytes.get(..at).unwrap_or_default().trim_ascii_end();
-                let start = before.iter().rposition(|byte| byte.is_ascii_whitespace() || *byte == b'"' || *byte == b'\'');
+                let start = before
+                    .iter()
+                    .rposition(|byte| byte.is_ascii_whitespace() || *byte == b'"' || *byte == b'\'');
                 let name = start.and_then(|start| before.get(start.checked_add(1)?..)).unwrap_or(before);
                 if name.starts_with(b"xmlns") {
                     namespaces = namespaces.saturating_add(1);

@@ -4,7 +4,7 @@ mod national;
 mod numbers;
 
 use en16931::profiles::{EN16931, PEPPOL_BIS_3, XRECHNUNG};
-use en16931::{BtId, Group, Invoice, Path, Profile as RuleSet};
+use en16931::{Group, Invoice, Path, Profile as RuleSet};
 use en16931_formats::report::{Entry, Kind};
 use rust_decimal::Decimal;
 
@@ -22,8 +22,7 @@ pub(crate) fn of(profile: Profile) -> &'static RuleSet {
 
 /// Every broken rule, fatal ones first.
 pub(crate) fn check(invoice: &Invoice, rules: &'static RuleSet) -> Vec<Violation> {
-    let mut found: Vec<Violation> =
-        rules.validate(invoice).findings().iter().map(Violation::of).collect();
+    let mut found: Vec<Violation> = rules.validate(invoice).findings().iter().map(Violation::of).collect();
     if std::ptr::eq(rules, &PEPPOL_BIS_3) {
         national::check(invoice, &mut found);
     }
@@ -69,36 +68,36 @@ pub(crate) fn check_empty(empty: &[String], rules: &'static RuleSet, found: &mut
     }));
 }
 
-/// Terms whose amounts have at most two decimals, and the rules that say so.
-const DECIMALS: &[(u16, &str)] = &[
-    (92, "BR-DEC-01"),
-    (93, "BR-DEC-02"),
-    (99, "BR-DEC-05"),
-    (100, "BR-DEC-06"),
-    (106, "BR-DEC-09"),
-    (107, "BR-DEC-10"),
-    (108, "BR-DEC-11"),
-    (109, "BR-DEC-12"),
-    (110, "BR-DEC-13"),
-    (111, "BR-DEC-15"),
-    (112, "BR-DEC-14"),
-    (113, "BR-DEC-16"),
-    (114, "BR-DEC-17"),
-    (115, "BR-DEC-18"),
-    (116, "BR-DEC-19"),
-    (117, "BR-DEC-20"),
-    (131, "BR-DEC-23"),
-    (136, "BR-DEC-24"),
-    (137, "BR-DEC-25"),
-    (141, "BR-DEC-27"),
-    (142, "BR-DEC-28"),
+/// Ends of paths to amounts that have at most two decimals, and the rules that say so.
+const DECIMALS: &[(&str, &str)] = &[
+    ("Total/LineExtensionAmount", "BR-DEC-09"),
+    ("HeaderMonetarySummation/LineTotalAmount", "BR-DEC-09"),
+    ("/AllowanceTotalAmount", "BR-DEC-10"),
+    ("/ChargeTotalAmount", "BR-DEC-11"),
+    ("/TaxExclusiveAmount", "BR-DEC-12"),
+    ("/TaxBasisTotalAmount", "BR-DEC-12"),
+    ("TaxTotal/TaxAmount", "BR-DEC-13"),
+    ("/TaxTotalAmount", "BR-DEC-13"),
+    ("/TaxInclusiveAmount", "BR-DEC-14"),
+    ("/GrandTotalAmount", "BR-DEC-14"),
+    ("/PrepaidAmount", "BR-DEC-16"),
+    ("/TotalPrepaidAmount", "BR-DEC-16"),
+    ("/PayableRoundingAmount", "BR-DEC-17"),
+    ("/RoundingAmount", "BR-DEC-17"),
+    ("/PayableAmount", "BR-DEC-18"),
+    ("/DuePayableAmount", "BR-DEC-18"),
+    ("TaxSubtotal/TaxableAmount", "BR-DEC-19"),
+    ("ApplicableTradeTax/BasisAmount", "BR-DEC-19"),
+    ("TaxSubtotal/TaxAmount", "BR-DEC-20"),
+    ("ApplicableTradeTax/CalculatedAmount", "BR-DEC-20"),
+    ("Line/LineExtensionAmount", "BR-DEC-23"),
+    ("LineMonetarySummation/LineTotalAmount", "BR-DEC-23"),
 ];
 
 /// The rule that an amount with too many decimals breaks: the model holds none, so the reader reports it.
 fn decimals_rule(entry: &Entry) -> Option<&'static str> {
     let value: Decimal = entry.value.as_deref()?.trim().parse().ok()?;
-    let term = entry.term.as_deref()?;
-    let known = DECIMALS.iter().find(|(number, _)| term.ends_with(&BtId(*number).to_string()));
+    let known = DECIMALS.iter().find(|(end, _)| entry.path.ends_with(end));
     known.filter(|_| entry.kind == Kind::Malformed && 2 < value.scale()).map(|(_, rule)| *rule)
 }
 

@@ -210,8 +210,7 @@ impl Rules<'_> {
         if let Some(digits) = vat {
             let text = "For Swedish suppliers, Swedish VAT-numbers must consist of 14 characters.";
             self.fatal(digits.len() == 12, "SE-R-001", (SELLER, 31), text);
-            let text =
-                "For Swedish suppliers, the Swedish VAT-numbers must have the trailing 12 characters in numeric form";
+            let text = "For Swedish suppliers, the Swedish VAT-numbers must have the trailing 12 characters in numeric form";
             self.fatal(numbers::is_digits(digits), "SE-R-002", (SELLER, 31), text);
             self.swedish_rates();
         }
@@ -269,8 +268,7 @@ impl Rules<'_> {
                     an electronic address (schemeID 9933).";
         self.fatal(endpoint(seller), "GR-R-009", (SELLER, 34), text);
         if matches!(territory(&invoice.buyer).as_deref(), Some("GR" | "EL")) {
-            let text =
-                "Greek Suppliers must provide the VAT number of the buyer, if the buyer is Greek";
+            let text = "Greek Suppliers must provide the VAT number of the buyer, if the buyer is Greek";
             let holds = invoice.buyer.vat_identifier.as_deref().is_some_and(is_greek);
             self.fatal(holds, "GR-R-006", (BUYER, 48), text);
             let text = "Greek Suppliers that send an invoice through the PEPPOL network to a greek buyer must use a \
@@ -298,8 +296,7 @@ impl Rules<'_> {
         let text = "When Supplier is Greek, the Invoice Id third segment must be a positive integer";
         self.fatal(numbers::is_digits(branch), "GR-R-001-4", at, text);
         let known = ["1.1", "1.6", "2.1", "2.4", "5.1", "5.2"].contains(document_type);
-        let text =
-            "When Supplier is Greek, the Invoice Id in the fourth segment must be a valid greek document type";
+        let text = "When Supplier is Greek, the Invoice Id in the fourth segment must be a valid greek document type";
         self.fatal(known, "GR-R-001-5", at, text);
         let text = "When Supplier is Greek, the Invoice Id fifth segment must not be empty";
         self.fatal(!series.is_empty(), "GR-R-001-6", at, text);
@@ -309,11 +306,9 @@ impl Rules<'_> {
 
     fn iceland(&mut self) {
         let invoice = self.invoice;
-        let has_id = |party: &Party| {
-            party.legal_registration.as_ref().is_some_and(|id| id.scheme() == Some("0196"))
-        };
-        let located =
-            |party: &Party| is_given(&party.address.line1) && is_given(&party.address.post_code);
+        let has_id =
+            |party: &Party| party.legal_registration.as_ref().is_some_and(|id| id.scheme() == Some("0196"));
+        let located = |party: &Party| is_given(&party.address.line1) && is_given(&party.address.post_code);
         let type_code = invoice.type_code.as_ref().map_or("", Code::as_str);
         let text = "If seller is icelandic then invoice type should be 380 or 381";
         self.warn(matches!(type_code, "380" | "381"), "IS-R-001", (Group::Document, 3), text);
@@ -322,8 +317,7 @@ impl Rules<'_> {
         let text = "If seller is icelandic then it shall contain his address with street name and zip code";
         self.fatal(located(&invoice.seller), "IS-R-003", (SELLER, 35), text);
         if country(&invoice.buyer) == "IS" {
-            let text =
-                "If seller and buyer are icelandic then the invoice shall contain the buyers icelandic legal identifier";
+            let text = "If seller and buyer are icelandic then the invoice shall contain the buyers icelandic legal identifier";
             self.fatal(has_id(&invoice.buyer), "IS-R-004", (BUYER, 47), text);
             let text = "If seller and buyer are icelandic then the invoice shall contain the buyers address with \
                         street name and zip code";

@@ -11,12 +11,17 @@ fn digits(text: &str) -> Option<Vec<u32>> {
 
 /// Sum of the digits, each times its weight.
 fn weighted(digits: &[u32], weights: impl Iterator<Item = u32>) -> u32 {
-    digits.iter().zip(weights).map(|(digit, weight)| digit.saturating_mul(weight)).fold(0, u32::saturating_add)
+    digits
+        .iter()
+        .zip(weights)
+        .map(|(digit, weight)| digit.saturating_mul(weight))
+        .fold(0, u32::saturating_add)
 }
 
 /// Norwegian organization numbers: weights 2 to 7 from the right, the last digit checks.
 pub(super) fn mod11(text: &str) -> bool {
-    let Some((check, body)) = digits(text).as_deref().and_then(<[u32]>::split_last).map(|(c, b)| (*c, b.to_vec()))
+    let Some((check, body)) =
+        digits(text).as_deref().and_then(<[u32]>::split_last).map(|(c, b)| (*c, b.to_vec()))
     else {
         return false;
     };

@@ -16,7 +16,9 @@ fn every_case_keeps_every_rule_and_reads_back() {
             let built = match build(&case.document, profile) {
                 Ok(built) => built,
                 Err(violations) => {
-                    broken.extend(violations.iter().map(|v| format!("{} {profile}: {v} {:?}", case.name, v.mend)));
+                    broken.extend(
+                        violations.iter().map(|v| format!("{} {profile}: {v} {:?}", case.name, v.mend)),
+                    );
                     continue;
                 }
             };
@@ -41,9 +43,11 @@ fn every_case_keeps_every_rule_and_reads_back() {
 fn the_number_is_only_where_it_belongs() {
     for profile in Profile::ALL {
         let real = case("domestic_business");
-        let placeholder = scaicontrol_einvoice::Document { number: "SCAI-2026-000000".into(), ..real.clone() };
+        let placeholder =
+            scaicontrol_einvoice::Document { number: "SCAI-2026-000000".into(), ..real.clone() };
         let real = String::from_utf8(build(&real, profile).expect("it builds").bytes).expect("UTF-8");
-        let before = String::from_utf8(build(&placeholder, profile).expect("it builds").bytes).expect("UTF-8");
+        let before =
+            String::from_utf8(build(&placeholder, profile).expect("it builds").bytes).expect("UTF-8");
         assert_eq!(before.matches("SCAI-2026-000000").count(), 2, "BT-1 and BT-83");
         assert_eq!(before.replace("SCAI-2026-000000", "SCAI-2026-000042"), real);
     }
@@ -72,7 +76,9 @@ fn xml(name: &str, profile: Profile) -> String {
 
 #[test]
 fn outside_the_scope_names_no_vat_number_and_no_rate() {
-    for name in ["seller_outside", "both_outside", "export_seller_without_number", "credit_note_outside_scope"] {
+    for name in
+        ["seller_outside", "both_outside", "export_seller_without_number", "credit_note_outside_scope"]
+    {
         let xml = xml(name, Profile::Ubl);
         assert!(!xml.contains("PartyTaxScheme"), "{name}");
         assert!(!xml.contains("cbc:Percent"), "{name}");
@@ -133,7 +139,9 @@ fn what_is_optional_is_said_when_it_is_there() {
     assert!(debit.contains("MANDATE-2026-17") && debit.contains("NL98ZZZ999999990000"));
     assert!(xml("credit_applied", Profile::Cii).contains("TotalPrepaidAmount"));
     let exact = xml("exact_quantities_and_divisor", Profile::Ubl);
-    assert!(exact.contains(r#"unitCode="C62">1234567.891234<"#) && exact.contains(">1000</cbc:BaseQuantity>"));
+    assert!(
+        exact.contains(r#"unitCode="C62">1234567.891234<"#) && exact.contains(">1000</cbc:BaseQuantity>")
+    );
 }
 
 /// The snapshots that are stored with an invoice are what the parts of a document are read from.

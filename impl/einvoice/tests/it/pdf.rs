@@ -12,7 +12,8 @@ pub fn pdf_a3() -> Vec<u8> {
     };
     let mut document = krilla::Document::new_with(settings);
     let created = DateTime::new(2026).month(3).day(1);
-    document.set_metadata(Metadata::new().title("Invoice".into()).language("en".into()).creation_date(created));
+    document
+        .set_metadata(Metadata::new().title("Invoice".into()).language("en".into()).creation_date(created));
     document.start_page_with(PageSettings::from_wh(595.0, 842.0).expect("a page")).finish();
     document.finish().expect("a PDF/A-3b")
 }

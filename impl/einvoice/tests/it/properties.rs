@@ -21,15 +21,17 @@ fn any_line() -> impl Strategy<Value = GivenLine> {
     let quantity = (-1_000_000_i64..1_000_000_000, 0_u32..=6);
     let price = (0_i64..1_000_000, 0_u32..=4);
     let divisor = prop_oneof![Just(1_i64), Just(100), Just(1_000), Just(1_000_000)];
-    (quantity, price, divisor, request(), "\\PC{1,40}").prop_map(|(quantity, price, divisor, request, text)| {
-        line(&format!("Item {text}"), 1, 1)
-            .priced(
-                Decimal::new(quantity.0, quantity.1),
-                Decimal::new(price.0, price.1),
-                Decimal::from(divisor),
-            )
-            .asks(request)
-    })
+    (quantity, price, divisor, request(), "\\PC{1,40}").prop_map(
+        |(quantity, price, divisor, request, text)| {
+            line(&format!("Item {text}"), 1, 1)
+                .priced(
+                    Decimal::new(quantity.0, quantity.1),
+                    Decimal::new(price.0, price.1),
+                    Decimal::from(divisor),
+                )
+                .asks(request)
+        },
+    )
 }
 
 fn parties() -> (Party, Party) {
