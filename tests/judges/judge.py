@@ -36,7 +36,8 @@ NS = {
 }
 UBL_ROOTS = {"Invoice": "UBL-Invoice-2.1.xsd", "CreditNote": "UBL-CreditNote-2.1.xsd"}
 
-# Schema and rule sets of each profile, by the names below.
+# Schema and rule sets of each profile, by the names below. No package has the official rules of Peppol: what the two
+# share is judged by XRechnung's copy of them, the rest by our own rules alone.
 PROFILES = {
     "ubl": ("ubl", ["en-ubl"]),
     "peppol_bis3": ("ubl", ["en-ubl"]),
@@ -271,7 +272,10 @@ def self_check(judges: Judges, samples: dict[str, Path], validator: str | None, 
 
 
 def open_hybrid(file: Path, scratch: Path) -> tuple[Path, list[str]]:
-    """The invoice of a hybrid as a file, and what is wrong with its container."""
+    """The invoice of a hybrid as a file, and what is wrong with its container.
+
+    That the pages are PDF/A is what the writer of the PDF checked; no package has a judge of that.
+    """
     problems = []
     content = file.read_bytes()
     name, xml = facturx.get_xml_from_pdf(content, check_xsd=True)
