@@ -4,7 +4,7 @@ mod national;
 mod numbers;
 
 use en16931::profiles::{EN16931, PEPPOL_BIS_3, XRECHNUNG};
-use en16931::{Group, Invoice, Path, Profile as RuleSet};
+use en16931::{Invoice, Profile as RuleSet};
 use en16931_formats::report::{Entry, Kind};
 use rust_decimal::Decimal;
 
@@ -26,27 +26,18 @@ pub(crate) fn check(invoice: &Invoice, rules: &'static RuleSet) -> Vec<Violation
     if std::ptr::eq(rules, &PEPPOL_BIS_3) {
         national::check(invoice, &mut found);
     }
-    if is_xrechnung(rules) {
-        payment_means(invoice, &mut found);
-    }
     found.sort_by_key(|violation| violation.severity);
     found
 }
 
 /// XRechnung and its variants.
-fn is_xrechnung(rules: &RuleSet) -> bool {
+pub(crate) fn is_xrechnung(rules: &RuleSet) -> bool {
     rules.slug.starts_with(XRECHNUNG.slug)
 }
 
-/// BR-DE-1 of a document that was read: CII carries the remittance text (BT-83) outside the payment instructions, so
-/// that the model has them although there are none.
-fn payment_means(invoice: &Invoice, found: &mut Vec<Violation>) {
-    let stated = invoice.payment.as_ref().is_some_and(|p| p.means_code.is_some() || p.means.is_some());
-    if !stated && found.iter().all(|violation| violation.rule != "BR-DE-1") {
-        let path = Path::group(Group::Payment);
-        let text = "An invoice shall contain information on \"PAYMENT INSTRUCTIONS\" (BG-16).";
-        found.push(Violation::new("BR-DE-1", Severity::Fatal, path, text));
-    }
+/// Peppol, or XRechnung, which holds most of Peppol's rules.
+pub(crate) fn is_peppol_like(rules: &'static RuleSet) -> bool {
+    is_xrechnung(rules) || std::ptr::eq(rules, &PEPPOL_BIS_3)
 }
 
 /// The one element that may be empty, as the schema of CII wants it.
@@ -55,7 +46,7 @@ const EMPTY_DELIVERY: &str = "ApplicableHeaderTradeDelivery";
 /// PEPPOL-EN16931-R008 over the elements of a document that was read; the model cannot tell an empty one.
 pub(crate) fn check_empty(empty: &[String], rules: &'static RuleSet, found: &mut Vec<Violation>) {
     const RULE: &str = "PEPPOL-EN16931-R008";
-    if !(is_xrechnung(rules) || std::ptr::eq(rules, &PEPPOL_BIS_3)) {
+    if !is_peppol_like(rules) {
         return;
     }
     found.retain(|violation| violation.rule != RULE);
