@@ -272,6 +272,32 @@ def self_check(judges: Judges, samples: dict[str, Path], validator: str | None, 
     return problems
 
 
+def sweep(judges: Judges, samples: dict[str, Path], validator: str, scratch: Path) -> list[str]:
+    """Takes every element out, one at a time: what the official rules refuse, our validator has to refuse too."""
+    problems, shown = [], 0
+    for profile in ("ubl", "xrechnung_ubl", "cii", "xrechnung_cii"):
+        original = etree.parse(str(samples[profile]), PARSER)
+        count = sum(1 for node in original.getroot().iter() if isinstance(node.tag, str))
+        seen = set()
+        for place in range(1, count):
+            tree = copy.deepcopy(original)
+            node = [n for n in tree.getroot().iter() if isinstance(n.tag, str)][place]
+            path = re.sub(r"\[\d+\]", "", tree.getpath(node))
+            if path in seen:
+                continue
+            seen.add(path)
+            node.getparent().remove(node)
+            file = scratch / f"{profile}__without_{place}.xml"
+            tree.write(str(file), xml_declaration=True, encoding="UTF-8")
+            ids, _, _ = judges.judge(profile, file)
+            shown += 1
+            ids = {i for i in ids - {"XSD"} if not SYNTAX_ONLY.match(i)}
+            if ids and not ours(validator, file):
+                problems.append(f"{profile}: our validator accepts one without {path} ({', '.join(sorted(ids))})")
+    print(f"judge: {shown} documents without one element")
+    return problems
+
+
 # --- hybrids -----------------------------------------------------------------------------------------------------
 
 
@@ -340,6 +366,8 @@ def main() -> int:
                 broken += 1
                 print(f"{file.name}: our validator refuses it: {ours(options.validator, file)}")
         problems = self_check(judges, samples, options.validator, Path(scratch))
+        if options.validator and not problems:
+            problems = sweep(judges, samples, options.validator, Path(scratch))
     for problem in problems:
         print(f"self-check: {problem}")
     for note, times in notes.most_common():

@@ -52,6 +52,9 @@ const LINE_CATEGORY: &str = "Each Invoice line (BG-25) shall be categorized with
                              (BT-151).";
 const REFERENCE: &str =
     "Each Preceding Invoice reference (BG-3) shall contain a Preceding Invoice reference (BT-25).";
+const DAY: &[&str] = &["DateTimeString"];
+const PERIOD: &str = "If both period start date and period end date are given then the end date shall be later or equal \
+                      to the start date.";
 const SELLER_SCHEME: &str = "The Seller electronic address (BT-34) shall have a Scheme identifier.";
 const BUYER_SCHEME: &str = "The Buyer electronic address (BT-49) shall have a Scheme identifier.";
 
@@ -105,11 +108,14 @@ const WANTED: &[Wanted] = &[
         REFERENCE,
     ),
     want(
-        "BR-47",
-        &["ApplicableHeaderTradeSettlement"],
-        &["VAT ApplicableTradeTax", "CategoryCode"],
-        CATEGORY,
+        "BR-29",
+        &["ApplicableHeaderTradeSettlement", "BillingSpecifiedPeriod", "StartDateTime"],
+        DAY,
+        PERIOD,
     ),
+    want("BR-29", &["ApplicableHeaderTradeSettlement", "BillingSpecifiedPeriod", "EndDateTime"], DAY, PERIOD),
+    want("BR-30", &["SpecifiedLineTradeSettlement", "BillingSpecifiedPeriod", "StartDateTime"], DAY, PERIOD),
+    want("BR-30", &["SpecifiedLineTradeSettlement", "BillingSpecifiedPeriod", "EndDateTime"], DAY, PERIOD),
     want("BR-62", &["SellerTradeParty", "URIUniversalCommunication"], &["URIID"], SELLER_SCHEME),
     want("BR-63", &["BuyerTradeParty", "URIUniversalCommunication"], &["URIID"], BUYER_SCHEME),
 ];
@@ -155,16 +161,21 @@ pub(super) fn check(xml: &[u8], rules: &'static RuleSet, max: usize, found: &mut
 fn wanted(node: Node<'_, '_>, missing: &mut Vec<Violation>) {
     for row in WANTED.iter().filter(|row| is_in(node, row.context)) {
         // Outside the scope of VAT there is no rate.
-        let excused = row.rule == "BR-48" && has_text(node, &["TaxCategory", "ID"], "O");
+        let excused = row.rule == "BR-48"
+            && children(node, "TaxCategory")
+                .any(|category| is_vat(category) && has_text(category, &["ID"], "O"));
         if !excused && !leads(node, row.wanted) {
             missing.push(violation(row.rule, node, row.text));
         }
     }
-    if is_in(node, HEADER_TAX)
-        && !has_text(node, &["CategoryCode"], "O")
-        && !(is_vat(node) && leads(node, &["RateApplicablePercent"]))
-    {
-        missing.push(violation("BR-48", node, RATE));
+    if is_in(node, HEADER_TAX) {
+        if !(is_vat(node) && leads(node, &["CategoryCode"])) {
+            missing.push(violation("BR-47", node, CATEGORY));
+        }
+        let rated = leads(node, &["RateApplicablePercent"]) || has_text(node, &["CategoryCode"], "O");
+        if !(is_vat(node) && rated) {
+            missing.push(violation("BR-48", node, RATE));
+        }
     }
 }
 

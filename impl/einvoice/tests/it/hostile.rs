@@ -203,7 +203,7 @@ fn hostile_pdfs() {
     assert_eq!(refused("a bomb inside", &with_attachment("", bomb.as_bytes())), Unreadable::DocumentType);
     let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
     let block = vec![b' '; 1 << 20];
-    (0..200).for_each(|_| encoder.write_all(&block).expect("it is written"));
+    (0..64).for_each(|_| encoder.write_all(&block).expect("it is written"));
     let inflating = encoder.finish().expect("it is written");
     let inflating = with_attachment("/Filter/FlateDecode", &inflating);
     assert!(matches!(refused("inflating", &inflating), Unreadable::Pdf(_)));
@@ -218,7 +218,7 @@ fn hostile_pdfs() {
     let cii = build(&case("domestic_business"), Profile::Facturx).expect("it builds").bytes;
     let modified = DateTime::from_timestamp(1_772_323_200, 0).expect("a time");
     let hybrid = embed(&pdf_a3(), &cii, modified).expect("a hybrid");
-    for end in (0..hybrid.len() - 20).step_by(101) {
+    for end in (0..hybrid.len() - 20).step_by(211) {
         let _ = judge("a cut hybrid", &hybrid[..end]);
     }
 }

@@ -55,7 +55,7 @@ fn what_is_missing_is_found() {
         (Profile::Ubl, "BR-CO-15", "<cac:TaxTotal>", "</cac:TaxTotal>"),
         (Profile::XrechnungUbl, "PEPPOL-EN16931-R053", "<cac:TaxSubtotal>", "</cac:TaxSubtotal>"),
         (Profile::Cii, "BR-26", "<ram:NetPriceProductTradePrice>", "</ram:NetPriceProductTradePrice>"),
-        (Profile::Cii, "BR-CO-04", "<ram:TypeCode>VAT</", "ram:TypeCode>"),
+        (Profile::Cii, "BR-CO-04", "<ram:TypeCode>VAT<", "/ram:TypeCode>"),
         (Profile::Cii, "BR-46", "<ram:CalculatedAmount>", "</ram:CalculatedAmount>"),
         (
             Profile::XrechnungCii,
