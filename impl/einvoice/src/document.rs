@@ -172,7 +172,8 @@ pub struct VatGroup {
     pub taxable_cents: i64,
     /// Tax on that sum (BT-117).
     pub tax_cents: i64,
-    /// Why no VAT is charged, as printed (BT-120). Where it is missing, the standard wording of the category.
+    /// Why no VAT is charged, as printed: the reason (BT-120) of an exemption or export. Reverse charge and what is
+    /// outside the scope have a wording of their own.
     pub note: Option<String>,
     /// VATEX code of that reason (BT-121).
     pub exemption_code: Option<String>,

@@ -37,6 +37,7 @@ mod rules;
 mod write;
 
 #[cfg(feature = "cases")]
+#[expect(clippy::arithmetic_side_effects, reason = "amounts of the cases are small")]
 pub mod cases;
 pub mod document;
 pub mod format;

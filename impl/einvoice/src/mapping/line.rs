@@ -18,7 +18,8 @@ impl Mapping<'_> {
         let at = |term| Path::at_term(Group::Line, index, BtId(term));
         let currency = self.document.currency;
         let unit_code = Code::new(unit::code(line.unit_label.as_deref()));
-        let quantity = if self.sign < 0 { -line.quantity } else { line.quantity }.normalize();
+        let quantity = line.quantity.checked_mul(Decimal::from(self.sign));
+        let quantity = quantity.ok_or_else(|| too_large(at(129)))?.normalize();
         let price = to_major(line.unit_price_cents, currency).ok_or_else(|| too_large(at(146)))?;
         let has_divisor = line.unit_divisor != Decimal::ONE;
         let net_amount = self.amount(line.amount_cents, at(131))?;

@@ -253,18 +253,18 @@ impl Mapping<'_> {
     }
 }
 
-/// Why a group is not taxed: what was printed, else the standard wording.
+/// Why a group is not taxed (BT-120): one wording for what the law settles, the stated text for an exemption.
 fn reason(group: &VatGroup) -> Option<String> {
-    let standard = match group.tax_category {
+    let (stated, standard) = match group.tax_category {
         // Rules of these two refuse a reason.
         Category::Standard | Category::ZeroRated => return None,
-        Category::ReverseCharge => "Reverse charge",
-        Category::Export => "Export outside the EU",
-        Category::OutsideScope => "Not subject to VAT",
-        Category::Exempt => "Exempt from VAT",
-        Category::IntraCommunity => "Intra-community supply",
+        Category::ReverseCharge => (None, "Reverse charge"),
+        Category::OutsideScope => (None, "Not subject to VAT"),
+        Category::Export => (group.note.as_deref(), "Export outside the EU"),
+        Category::Exempt => (group.note.as_deref(), "Exempt from VAT"),
+        Category::IntraCommunity => (group.note.as_deref(), "Intra-community supply"),
     };
-    text(group.note.as_deref()).or_else(|| Some(standard.to_owned()))
+    text(stated).or_else(|| Some(standard.to_owned()))
 }
 
 /// Minor units as an amount of the model, which always has two decimals.

@@ -3,6 +3,7 @@
 //! Nothing is parsed before a scan has shown that it is bounded: size, nesting, numbers of elements, attributes and
 //! namespaces, repetition, and no document type. The parser and the rules are then linear in what is left.
 
+mod presence;
 mod scan;
 
 use en16931::Invoice;
@@ -143,6 +144,7 @@ pub fn validate(bytes: &[u8], limits: &Limits) -> Result<Report, Unreadable> {
     let mut violations: Vec<Violation> = read.entries.iter().map(rules::of_entry).collect();
     violations.extend(rules::check(&read.invoice, judged_by));
     rules::check_empty(&empty, judged_by, &mut violations);
+    presence::check(xml, judged_by, limits.max_violations, &mut violations);
     // What they mend is nothing of ours.
     violations.iter_mut().for_each(|violation| violation.mend = None);
     violations.sort_by_key(|violation| violation.severity);

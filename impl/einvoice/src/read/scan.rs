@@ -113,7 +113,7 @@ pub(super) fn scan(bytes: &[u8], limits: &Limits) -> Result<Vec<String>, Unreada
 
 /// UTF-16 with its mark becomes UTF-8; everything else stays. What is wrong in it becomes a replacement character here
 /// and an error in the parser.
-fn as_utf8(bytes: &[u8]) -> Cow<'_, [u8]> {
+pub(super) fn as_utf8(bytes: &[u8]) -> Cow<'_, [u8]> {
     let units = |rest: &[u8], unit: fn([u8; 2]) -> u16| {
         let units: Vec<u16> = rest.as_chunks::<2>().0.iter().map(|pair| unit(*pair)).collect();
         Cow::Owned(String::from_utf16_lossy(&units).into_bytes())

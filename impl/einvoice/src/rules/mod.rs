@@ -4,7 +4,7 @@ mod national;
 mod numbers;
 
 use en16931::profiles::{EN16931, PEPPOL_BIS_3, XRECHNUNG};
-use en16931::{BtId, Group, Invoice, Path, Profile as RuleSet};
+use en16931::{Invoice, Profile as RuleSet};
 use en16931_formats::report::{Entry, Kind};
 use rust_decimal::Decimal;
 
@@ -26,27 +26,18 @@ pub(crate) fn check(invoice: &Invoice, rules: &'static RuleSet) -> Vec<Violation
     if std::ptr::eq(rules, &PEPPOL_BIS_3) {
         national::check(invoice, &mut found);
     }
-    if is_xrechnung(rules) {
-        payment_means(invoice, &mut found);
-    }
     found.sort_by_key(|violation| violation.severity);
     found
 }
 
 /// XRechnung and its variants.
-fn is_xrechnung(rules: &RuleSet) -> bool {
+pub(crate) fn is_xrechnung(rules: &RuleSet) -> bool {
     rules.slug.starts_with(XRECHNUNG.slug)
 }
 
-/// BR-DE-1 of a document that was read: CII carries the remittance text (BT-83) outside the payment instructions, so
-/// that the model has them although there are none.
-fn payment_means(invoice: &Invoice, found: &mut Vec<Violation>) {
-    let stated = invoice.payment.as_ref().is_some_and(|p| p.means_code.is_some() || p.means.is_some());
-    if !stated && found.iter().all(|violation| violation.rule != "BR-DE-1") {
-        let path = Path::group(Group::Payment);
-        let text = "An invoice shall contain information on \"PAYMENT INSTRUCTIONS\" (BG-16).";
-        found.push(Violation::new("BR-DE-1", Severity::Fatal, path, text));
-    }
+/// Peppol, or XRechnung, which holds most of Peppol's rules.
+pub(crate) fn is_peppol_like(rules: &'static RuleSet) -> bool {
+    is_xrechnung(rules) || std::ptr::eq(rules, &PEPPOL_BIS_3)
 }
 
 /// The one element that may be empty, as the schema of CII wants it.
@@ -55,7 +46,7 @@ const EMPTY_DELIVERY: &str = "ApplicableHeaderTradeDelivery";
 /// PEPPOL-EN16931-R008 over the elements of a document that was read; the model cannot tell an empty one.
 pub(crate) fn check_empty(empty: &[String], rules: &'static RuleSet, found: &mut Vec<Violation>) {
     const RULE: &str = "PEPPOL-EN16931-R008";
-    if !(is_xrechnung(rules) || std::ptr::eq(rules, &PEPPOL_BIS_3)) {
+    if !is_peppol_like(rules) {
         return;
     }
     found.retain(|violation| violation.rule != RULE);
@@ -68,36 +59,36 @@ pub(crate) fn check_empty(empty: &[String], rules: &'static RuleSet, found: &mut
     }));
 }
 
-/// Terms whose amounts have at most two decimals, and the rules that say so.
-const DECIMALS: &[(u16, &str)] = &[
-    (92, "BR-DEC-01"),
-    (93, "BR-DEC-02"),
-    (99, "BR-DEC-05"),
-    (100, "BR-DEC-06"),
-    (106, "BR-DEC-09"),
-    (107, "BR-DEC-10"),
-    (108, "BR-DEC-11"),
-    (109, "BR-DEC-12"),
-    (110, "BR-DEC-13"),
-    (111, "BR-DEC-15"),
-    (112, "BR-DEC-14"),
-    (113, "BR-DEC-16"),
-    (114, "BR-DEC-17"),
-    (115, "BR-DEC-18"),
-    (116, "BR-DEC-19"),
-    (117, "BR-DEC-20"),
-    (131, "BR-DEC-23"),
-    (136, "BR-DEC-24"),
-    (137, "BR-DEC-25"),
-    (141, "BR-DEC-27"),
-    (142, "BR-DEC-28"),
+/// Ends of paths to amounts that have at most two decimals, and the rules that say so.
+const DECIMALS: &[(&str, &str)] = &[
+    ("Total/LineExtensionAmount", "BR-DEC-09"),
+    ("HeaderMonetarySummation/LineTotalAmount", "BR-DEC-09"),
+    ("/AllowanceTotalAmount", "BR-DEC-10"),
+    ("/ChargeTotalAmount", "BR-DEC-11"),
+    ("/TaxExclusiveAmount", "BR-DEC-12"),
+    ("/TaxBasisTotalAmount", "BR-DEC-12"),
+    ("TaxTotal/TaxAmount", "BR-DEC-13"),
+    ("/TaxTotalAmount", "BR-DEC-13"),
+    ("/TaxInclusiveAmount", "BR-DEC-14"),
+    ("/GrandTotalAmount", "BR-DEC-14"),
+    ("/PrepaidAmount", "BR-DEC-16"),
+    ("/TotalPrepaidAmount", "BR-DEC-16"),
+    ("/PayableRoundingAmount", "BR-DEC-17"),
+    ("/RoundingAmount", "BR-DEC-17"),
+    ("/PayableAmount", "BR-DEC-18"),
+    ("/DuePayableAmount", "BR-DEC-18"),
+    ("TaxSubtotal/TaxableAmount", "BR-DEC-19"),
+    ("ApplicableTradeTax/BasisAmount", "BR-DEC-19"),
+    ("TaxSubtotal/TaxAmount", "BR-DEC-20"),
+    ("ApplicableTradeTax/CalculatedAmount", "BR-DEC-20"),
+    ("Line/LineExtensionAmount", "BR-DEC-23"),
+    ("LineMonetarySummation/LineTotalAmount", "BR-DEC-23"),
 ];
 
 /// The rule that an amount with too many decimals breaks: the model holds none, so the reader reports it.
 fn decimals_rule(entry: &Entry) -> Option<&'static str> {
     let value: Decimal = entry.value.as_deref()?.trim().parse().ok()?;
-    let term = entry.term.as_deref()?;
-    let known = DECIMALS.iter().find(|(number, _)| term.ends_with(&BtId(*number).to_string()));
+    let known = DECIMALS.iter().find(|(end, _)| entry.path.ends_with(end));
     known.filter(|_| entry.kind == Kind::Malformed && 2 < value.scale()).map(|(_, rule)| *rule)
 }
 

@@ -1,9 +1,12 @@
 //! Files that are made to hurt: each is refused, or judged, within a second and bounded memory.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
-use scaicontrol_einvoice::{Limits, Profile, Unreadable, build, validate};
+use chrono::DateTime;
+use scaicontrol_einvoice::{Limits, Profile, Unreadable, build, embed, validate};
 
+use crate::pdf::pdf_a3;
 use crate::support::case;
 
 /// Far above what a debug build takes on a busy machine, far below what a quadratic step would take.
@@ -87,7 +90,7 @@ fn the_largest_that_passes_is_judged_in_time() {
     let (head, rest) = text.split_once("<cac:InvoiceLine>").expect("a line");
     let (line, _) = rest.split_once("</cac:InvoiceLine>").expect("its end");
     let noted = format!("<cac:InvoiceLine>{}{line}</cac:InvoiceLine>", "<cbc:Note>n</cbc:Note>".repeat(3));
-    let large = format!("{head}{}</Invoice>", noted.repeat(4_000));
+    let large = format!("{head}{}</Invoice>", noted.repeat(2_000));
     assert_eq!(judge("lines", large.as_bytes()), Ok(false));
     let cii = String::from_utf8(build(&case("domestic_business"), Profile::Cii).expect("it builds").bytes);
     let cii = cii.expect("UTF-8");
@@ -98,7 +101,7 @@ fn the_largest_that_passes_is_judged_in_time() {
         line.replace("<ram:TypeCode>VAT</ram:TypeCode>", &format!("<ram:TypeCode>VAT</ram:TypeCode>{date}"));
     let dated =
         format!("<ram:IncludedSupplyChainTradeLineItem>{dated}</ram:IncludedSupplyChainTradeLineItem>");
-    let large = format!("{head}{}{tail}", dated.repeat(4_000));
+    let large = format!("{head}{}{tail}", dated.repeat(2_000));
     assert_eq!(judge("dates", large.as_bytes()), Ok(false));
     let lines = format!("{ROOT}>{}</Invoice>", "<InvoiceLine/>".repeat(10_002));
     assert!(matches!(refused("lines", lines.as_bytes()), Unreadable::TooMuch { what: "lines", .. }));
@@ -155,5 +158,67 @@ fn truncated() {
         for end in (0..whole).step_by(7) {
             refused("cut", &bytes[..end]);
         }
+    }
+}
+
+/// A PDF of these objects, numbered from 1, the first of which is the catalogue.
+fn pdf(objects: &[Vec<u8>]) -> Vec<u8> {
+    let mut out = b"%PDF-1.7\n".to_vec();
+    let mut places = Vec::new();
+    for (index, object) in objects.iter().enumerate() {
+        places.push(out.len());
+        out.extend(format!("{} 0 obj\n", index + 1).into_bytes());
+        out.extend(object);
+        out.extend(b"\nendobj\n");
+    }
+    let (start, size) = (out.len(), objects.len() + 1);
+    out.extend(format!("xref\n0 {size}\n0000000000 65535 f \n").into_bytes());
+    places.iter().for_each(|place| out.extend(format!("{place:010} 00000 n \n").into_bytes()));
+    out.extend(format!("trailer\n<</Size {size}/Root 1 0 R>>\nstartxref\n{start}\n%%EOF\n").into_bytes());
+    out
+}
+
+/// A PDF whose attachment is this stream.
+fn with_attachment(dictionary: &str, data: &[u8]) -> Vec<u8> {
+    let catalogue =
+        b"<</Type/Catalog/Pages 2 0 R/AF[3 0 R]/Names<</EmbeddedFiles<</Names[(factur-x.xml)3 0 R]>>>>>>";
+    let mut stream = format!("<<{dictionary}/Type/EmbeddedFile/Length {}>>stream\n", data.len()).into_bytes();
+    stream.extend(data);
+    stream.extend(b"\nendstream");
+    pdf(&[
+        catalogue.to_vec(),
+        b"<</Type/Pages/Kids[]/Count 0>>".to_vec(),
+        b"<</Type/Filespec/F(factur-x.xml)/UF(factur-x.xml)/AFRelationship/Alternative/EF<</F 4 0 R>>>>"
+            .to_vec(),
+        stream,
+    ])
+}
+
+#[test]
+fn hostile_pdfs() {
+    // The frame is right: a bad invoice in it is a bad invoice, not a bad PDF.
+    let inner = refused("no invoice", &with_attachment("", b"<html/>"));
+    assert!(matches!(inner, Unreadable::NotAnInvoice(_)), "{inner}");
+    let bomb = "<!DOCTYPE x [<!ENTITY e 'e'>]><x>&e;</x>";
+    assert_eq!(refused("a bomb inside", &with_attachment("", bomb.as_bytes())), Unreadable::DocumentType);
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    let block = vec![b' '; 1 << 20];
+    (0..64).for_each(|_| encoder.write_all(&block).expect("it is written"));
+    let inflating = encoder.finish().expect("it is written");
+    let inflating = with_attachment("/Filter/FlateDecode", &inflating);
+    assert!(matches!(refused("inflating", &inflating), Unreadable::Pdf(_)));
+    let deep = |open: &str, close: &str| {
+        let object = format!("{}1{}", open.repeat(100_000), close.repeat(100_000)).into_bytes();
+        pdf(&[b"<</Type/Catalog/X 2 0 R>>".to_vec(), object])
+    };
+    refused("deep arrays", &deep("[", "]"));
+    refused("deep dictionaries", &deep("<</A ", ">>"));
+    let circle = b"<</Type/Catalog/Names<</EmbeddedFiles 2 0 R>>>>".to_vec();
+    refused("a circle", &pdf(&[circle, b"<</Kids[2 0 R 2 0 R]>>".to_vec()]));
+    let cii = build(&case("domestic_business"), Profile::Facturx).expect("it builds").bytes;
+    let modified = DateTime::from_timestamp(1_772_323_200, 0).expect("a time");
+    let hybrid = embed(&pdf_a3(), &cii, modified).expect("a hybrid");
+    for end in (0..hybrid.len() - 20).step_by(211) {
+        let _ = judge("a cut hybrid", &hybrid[..end]);
     }
 }

@@ -40,6 +40,39 @@ fn a_document_says_what_it_is_judged_by() {
     assert!(found.violations.iter().any(|v| v.rule == "PEPPOL-EN16931-R001"), "{:#?}", found.violations);
 }
 
+/// What the model cannot lack, the XML can.
+#[test]
+fn what_is_missing_is_found() {
+    let without = |xml: &str, from: &str, to: &str| {
+        let start = xml.find(from).unwrap_or_else(|| panic!("no {from}"));
+        let end = xml[start..].find(to).unwrap_or_else(|| panic!("no {to}")) + start + to.len();
+        format!("{}{}", &xml[..start], &xml[end..])
+    };
+    let cases = [
+        (Profile::Ubl, "BR-26", "<cac:Price>", "</cac:Price>"),
+        (Profile::Ubl, "BR-15", "<cbc:PayableAmount", "</cbc:PayableAmount>"),
+        (Profile::Ubl, "BR-22", "<cbc:InvoicedQuantity", "</cbc:InvoicedQuantity>"),
+        (Profile::Ubl, "BR-CO-15", "<cac:TaxTotal>", "</cac:TaxTotal>"),
+        (Profile::XrechnungUbl, "PEPPOL-EN16931-R053", "<cac:TaxSubtotal>", "</cac:TaxSubtotal>"),
+        (Profile::Cii, "BR-26", "<ram:NetPriceProductTradePrice>", "</ram:NetPriceProductTradePrice>"),
+        (Profile::Cii, "BR-CO-04", "<ram:TypeCode>VAT<", "/ram:TypeCode>"),
+        (Profile::Cii, "BR-46", "<ram:CalculatedAmount>", "</ram:CalculatedAmount>"),
+        (
+            Profile::XrechnungCii,
+            "BR-DE-1",
+            "<ram:SpecifiedTradeSettlementPaymentMeans>",
+            "</ram:SpecifiedTradeSettlementPaymentMeans>",
+        ),
+        (Profile::XrechnungCii, "PEPPOL-EN16931-R008", "Subscription", "Subscription"),
+    ];
+    for (profile, rule, from, to) in cases {
+        let whole = xml(profile).replace("ScaiDrive – Pro, March 2026", "Subscription");
+        let found = report(&without(&whole, from, to));
+        assert!(found.violations.iter().any(|v| v.rule == rule), "{profile} {rule}: {:#?}", found.violations);
+        assert!(!found.valid);
+    }
+}
+
 #[test]
 fn utf_16_is_read() {
     let text = xml(Profile::Ubl).replace("encoding=\"UTF-8\"", "encoding=\"UTF-16\"");

@@ -63,7 +63,7 @@ fn every_sum_is_checked() {
         ("BR-CO-10", |d| d.subtotal_cents += 1),
         ("BR-CO-14", |d| d.tax_cents += 1),
         ("BR-CO-15", |d| d.total_cents += 1),
-        ("BR-S-08", |d| d.vat.breakdown[0].taxable_cents += 1),
+        ("BR-S-08", |d| d.vat.breakdown[0].taxable_cents += 200),
         ("BR-CO-17", |d| d.vat.breakdown[0].tax_cents += 500),
         ("BR-S-01", |d| d.vat.breakdown.clear()),
         ("BR-CO-18", |d| d.vat.breakdown.clear()),
