@@ -153,7 +153,7 @@ mod tests {
     fn the_writers_complaint_is_read() {
         let message = "Validation([ContainsNotDefGlyph(Font {..}, None, \"中\"), ContainsNotDefGlyph(Font {..}, None, \"a☃\")])";
         assert_eq!(without_glyph(message), ['中', '☃']);
-        assert_eq!(without_glyph("ContainsNotDefGlyph("), []);
+        assert!(without_glyph("ContainsNotDefGlyph(").is_empty());
         assert_eq!(replace("a☃b", &['☃']), "a\u{fffd}b");
     }
 }

@@ -173,10 +173,23 @@ fn collect(fields: &[Field], prefix: &str, sample: &Value, out: &mut Vec<Variabl
         });
         match field.shape {
             Shape::Object(inner) => collect(inner, &format!("{name}."), value, out),
-            Shape::List(Shape::Object(inner)) => collect(inner, &format!("{name}[]."), &value[0], out),
+            Shape::List(Shape::Object(inner)) => {
+                collect(inner, &format!("{name}[]."), &typical_item(value), out);
+            }
             _ => {}
         }
     }
+}
+
+/// An item in which everything has a value that any item of the sample has.
+fn typical_item(list: &Value) -> Value {
+    let mut item = serde_json::Map::new();
+    for (key, value) in list.as_array().into_iter().flatten().filter_map(Value::as_object).flatten() {
+        if item.get(key).is_none_or(Value::is_null) {
+            item.insert(key.clone(), value.clone());
+        }
+    }
+    Value::Object(item)
 }
 
 fn example(value: &Value) -> String {
