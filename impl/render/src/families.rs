@@ -8,7 +8,8 @@ use std::borrow::Cow;
 use crate::fonts::FAMILIES;
 
 /// What a page starts from. `:where` keeps it below every rule of the page.
-pub(crate) const BASE_CSS: &str = ":where(html, pre, code, kbd, samp, tt) { font-family: \"Noto Sans\", \"DejaVu Sans\"; }";
+pub(crate) const BASE_CSS: &str =
+    ":where(html, pre, code, kbd, samp, tt) { font-family: \"Noto Sans\", \"DejaVu Sans\"; }";
 
 /// Values that are no list of families.
 const KEYWORDS: &[&str] = &["inherit", "initial", "unset", "revert", "revert-layer", ""];
@@ -70,7 +71,8 @@ fn value_length(text: &str) -> usize {
             // A name in quotes starts after a comma, or after the size in `font`; any other quote ends an attribute.
             None if "\"'".contains(char) => {
                 let rest = &text[at + 1..];
-                let closes = rest.find(char).is_some_and(|end| !rest[..end].contains([';', '}', '<', '>', '=']));
+                let closes =
+                    rest.find(char).is_some_and(|end| !rest[..end].contains([';', '}', '<', '>', '=']));
                 if !closes || !(last == ',' || last == ':' || text[..at].ends_with(' ')) {
                     return at;
                 }
@@ -95,10 +97,22 @@ mod tests {
         const OURS: &str = ", Noto Sans, DejaVu Sans";
         for (css, wanted) in [
             ("p { font-family: Arial }", format!("p {{ font-family: Arial{OURS} }}")),
-            ("p{FONT-FAMILY:\"Helvetica Neue\",serif;x:y}", format!("p{{FONT-FAMILY:\"Helvetica Neue\",serif{OURS};x:y}}")),
-            ("p { font: bold 10pt/1.2 'Open Sans' !important }", format!("p {{ font: bold 10pt/1.2 'Open Sans'{OURS} !important }}")),
-            ("<p style=\"font-family: Arial\">font: x</p>", format!("<p style=\"font-family: Arial{OURS}\">font: x{OURS}</p>")),
-            ("<p style='font-family:\"A B\", c' class='x'>", format!("<p style='font-family:\"A B\", c{OURS}' class='x'>")),
+            (
+                "p{FONT-FAMILY:\"Helvetica Neue\",serif;x:y}",
+                format!("p{{FONT-FAMILY:\"Helvetica Neue\",serif{OURS};x:y}}"),
+            ),
+            (
+                "p { font: bold 10pt/1.2 'Open Sans' !important }",
+                format!("p {{ font: bold 10pt/1.2 'Open Sans'{OURS} !important }}"),
+            ),
+            (
+                "<p style=\"font-family: Arial\">font: x</p>",
+                format!("<p style=\"font-family: Arial{OURS}\">font: x{OURS}</p>"),
+            ),
+            (
+                "<p style='font-family:\"A B\", c' class='x'>",
+                format!("<p style='font-family:\"A B\", c{OURS}' class='x'>"),
+            ),
         ] {
             assert_eq!(complete(css), wanted);
         }
@@ -108,7 +122,12 @@ mod tests {
     fn other_words_stay() {
         for text in [
             "p { font-family: inherit; font-size: 3pt; font-weight: bold; --font: x }",
-            "font", "font-family", "font:", "@font-face { src: x }", "the font is", "",
+            "font",
+            "font-family",
+            "font:",
+            "@font-face { src: x }",
+            "the font is",
+            "",
         ] {
             assert_eq!(complete(text), text);
         }

@@ -16,7 +16,9 @@ use scaicontrol_templates::job::{Exit, Job, Limits, MAX_JOB_BYTES};
 const STACK_BYTES: usize = 64 << 20;
 
 fn main() -> ExitCode {
-    std::panic::set_hook(Box::new(|panic| eprintln!("the renderer failed: {}", one_line(&panic.to_string()))));
+    std::panic::set_hook(Box::new(|panic| {
+        eprintln!("the renderer failed: {}", one_line(&panic.to_string()))
+    }));
     match run() {
         Ok(()) => ExitCode::from(Exit::Done.code()),
         Err((exit, message)) => {
@@ -39,7 +41,10 @@ fn run() -> Result<(), (Exit, String)> {
         .join()
         .map_err(|_| (Exit::Refused, "the page is more than the renderer can do".to_owned()))?
         .map_err(|error| (Exit::Refused, error.to_string()))?;
-    output.write_all(&pdf).and_then(|()| output.flush()).map_err(|error| bad(format!("standard output: {error}")))
+    output
+        .write_all(&pdf)
+        .and_then(|()| output.flush())
+        .map_err(|error| bad(format!("standard output: {error}")))
 }
 
 fn read_job() -> Result<Job, String> {

@@ -164,7 +164,9 @@ mod tests {
     #[test]
     fn an_image_becomes_a_drawing() {
         let pictures = Pictures::read(&[("a.png".to_owned(), Base64(PNG.to_vec()))].into());
-        let html = pictures.place("<p><img class='x' alt=\"A\" src=\"a.png\" height=30>b<img src=gone.png alt='C &amp; D'></p>");
+        let html = pictures.place(
+            "<p><img class='x' alt=\"A\" src=\"a.png\" height=30>b<img src=gone.png alt='C &amp; D'></p>",
+        );
         let start = "<p><svg xmlns=\"http://www.w3.org/2000/svg\" class=\"x\" width=\"120\" height=\"30\" viewBox=\"0 0 240 60\" \
                      preserveAspectRatio=\"none\"><image width=\"240\" height=\"60\" href=\"data:image/png;base64,iVBOR";
         assert!(html.starts_with(start), "{html}");
@@ -173,14 +175,23 @@ mod tests {
 
     #[test]
     fn what_is_no_image_is_left_out() {
-        for bytes in [b"".as_slice(), b"GIF89a", b"\x89PNG\r\n\x1a\n", b"RIFF\x00\x00\x00\x00WEBP", b"<svg/>", &PNG[..20]] {
+        for bytes in [
+            b"".as_slice(),
+            b"GIF89a",
+            b"\x89PNG\r\n\x1a\n",
+            b"RIFF\x00\x00\x00\x00WEBP",
+            b"<svg/>",
+            &PNG[..20],
+        ] {
             assert!(picture(bytes).is_none());
         }
     }
 
     #[test]
     fn colours_of_print_are_known() {
-        let frame = |components: u8| [0xff, 0xd8, 0xff, 0xe0, 0, 4, 1, 2, 0xff, 0xc0, 0, 11, 8, 0, 1, 0, 1, components];
+        let frame = |components: u8| {
+            [0xff, 0xd8, 0xff, 0xe0, 0, 4, 1, 2, 0xff, 0xc0, 0, 11, 8, 0, 1, 0, 1, components]
+        };
         assert!(is_cmyk(&frame(4)));
         assert!(!is_cmyk(&frame(3)));
         assert!(!is_cmyk(b"\xff\xd8\xff"));

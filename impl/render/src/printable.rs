@@ -144,9 +144,15 @@ mod tests {
         assert_eq!(html("東京 &#x6771;&#20140; 🎉"), "\u{fffd}\u{fffd} \u{fffd}\u{fffd} \u{fffd}");
         assert_eq!(html("a\u{202e}b\u{0}c\u{ad}d&#x202E;e"), "abcde");
         assert_eq!(html("&#65;&#xe9; &#; &#x &amp; &#"), "&#65;&#xe9; &#; &#x &amp; &#");
-        assert_eq!(css("p::before { content: \"\\6771 \\2014 東\" }"), "p::before { content: \"\u{fffd} \\2014 \u{fffd}\" }");
+        assert_eq!(
+            css("p::before { content: \"\\6771 \\2014 東\" }"),
+            "p::before { content: \"\u{fffd} \\2014 \u{fffd}\" }"
+        );
         assert_eq!(css("\\"), "\\");
-        assert_eq!(html("\\6771 <STYLE>p { content: '\\6771' }</STYLE>\\6771"), "\\6771 <STYLE>p { content: '\u{fffd}' }</STYLE>\\6771");
+        assert_eq!(
+            html("\\6771 <STYLE>p { content: '\\6771' }</STYLE>\\6771"),
+            "\\6771 <STYLE>p { content: '\u{fffd}' }</STYLE>\\6771"
+        );
     }
 
     #[test]

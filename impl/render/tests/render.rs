@@ -55,7 +55,9 @@ fn refused(output: &Output, exit: Exit) -> String {
 fn every_case_is_made_and_says_that_it_is_pdf_a() {
     for (name, document) in cases::all() {
         let pdf = pdf(&cases::job(&document, Language::Fr));
-        for mark in ["<pdfaid:part>3</pdfaid:part>", "<pdfaid:conformance>B</pdfaid:conformance>", "/OutputIntents"] {
+        for mark in
+            ["<pdfaid:part>3</pdfaid:part>", "<pdfaid:conformance>B</pdfaid:conformance>", "/OutputIntents"]
+        {
             assert!(contains(&pdf, mark), "{name}: {mark}");
         }
     }
@@ -73,7 +75,8 @@ fn the_same_job_gives_the_same_bytes() {
 
 #[test]
 fn no_character_keeps_a_document_from_being_made() {
-    let every_script = "日本語 한국어 العربية עברית हिन्दी ไทย ქართული Հայերեն 🎉 𝔘 \u{301}x e\u{301} ﷽ \u{e000} \u{10ffff}";
+    let every_script =
+        "日本語 한국어 العربية עברית हिन्दी ไทย ქართული Հայերեն 🎉 𝔘 \u{301}x e\u{301} ﷽ \u{e000} \u{10ffff}";
     for html in [
         format!("<p>{every_script}</p>"),
         format!("<b><i>{every_script}</i></b>"),
@@ -113,10 +116,20 @@ fn images_of_every_kind_are_drawn_and_broken_ones_do_no_harm() {
     for (name, bytes) in [("a.gif", gif.as_slice()), ("/api/v1/uploads/b.webp", webp.as_slice())] {
         assert!(contains(&pdf(&page(name, bytes)), "/Subtype/Image"), "{name}");
     }
-    for bytes in [b"".as_slice(), b"RIFF\x00\x00\x00\x00WEBPVP8 ", b"\x89PNG\r\n\x1a\n\x00", b"GIF89a", b"\xff\xd8\xff"] {
+    for bytes in [
+        b"".as_slice(),
+        b"RIFF\x00\x00\x00\x00WEBPVP8 ",
+        b"\x89PNG\r\n\x1a\n\x00",
+        b"GIF89a",
+        b"\xff\xd8\xff",
+    ] {
         pdf(&page("logo.png", bytes));
     }
-    pdf(&cases::page("<img src=\"gone.png\"><img src=\"https://example.com/x.png\"><img src='file:///etc/hostname'>".into(), String::new()));
+    pdf(&cases::page(
+        "<img src=\"gone.png\"><img src=\"https://example.com/x.png\"><img src='file:///etc/hostname'>"
+            .into(),
+        String::new(),
+    ));
 }
 
 #[test]

@@ -93,7 +93,12 @@ impl<'a> Analysis<'a> {
 
     fn refuse(&mut self, span: Span, message: String) {
         if self.problems.len() < limits::MAX_PROBLEMS {
-            self.problems.push(Problem::at_offset(self.part, self.source, span.start_offset as usize, message));
+            self.problems.push(Problem::at_offset(
+                self.part,
+                self.source,
+                span.start_offset as usize,
+                message,
+            ));
         }
     }
 
@@ -381,7 +386,10 @@ fn start(expression: &Expr<'_>) -> Span {
 /// What a filter makes of a value, where that is known.
 fn filtered(name: &str, base: Known) -> Known {
     match (name, base) {
-        ("sort" | "reverse" | "list" | "unique" | "select" | "reject" | "selectattr" | "rejectattr", base) => base,
+        (
+            "sort" | "reverse" | "list" | "unique" | "select" | "reject" | "selectattr" | "rejectattr",
+            base,
+        ) => base,
         ("first" | "last", Some(Shape::List(item))) => Some(*item),
         ("default" | "d", base) => base,
         _ => None,

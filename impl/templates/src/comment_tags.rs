@@ -80,10 +80,7 @@ mod tests {
     fn tags_keep_their_place() {
         let source = "<p>\n<!--JS:if totals.due_cents &gt; 0-->é<!-- JS:endif --> <!-- plain --></p>";
         let decoded = decode(source).unwrap();
-        assert_eq!(
-            decoded,
-            "<p>\n{%     if totals.due_cents >    0 %}é{%      endif  %} <!-- plain --></p>"
-        );
+        assert_eq!(decoded, "<p>\n{%     if totals.due_cents >    0 %}é{%      endif  %} <!-- plain --></p>");
         assert_eq!(decoded.len(), source.len());
         let many_lines = "<!--\nJS:if\n x-->";
         assert_eq!(decode(many_lines).unwrap(), "{%  \n   if\n x %}");

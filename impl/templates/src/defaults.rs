@@ -38,9 +38,9 @@ pub fn all() -> &'static [DefaultTemplate] {
 
 /// The default template of a kind in a language.
 pub fn find(kind: Kind, language: Language) -> Option<&'static DefaultTemplate> {
-    DEFAULTS.iter().find(|template| {
-        template.kind == kind && template.language.is_none_or(|theirs| theirs == language)
-    })
+    DEFAULTS
+        .iter()
+        .find(|template| template.kind == kind && template.language.is_none_or(|theirs| theirs == language))
 }
 
 const DOCUMENT_HTML: &str = include_str!("../assets/document.html");

@@ -8,7 +8,9 @@ use std::sync::LazyLock;
 
 use chrono::NaiveDate;
 use minijinja::value::{Serde, ValueKind};
-use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, UndefinedBehavior, Value, escape_formatter};
+use minijinja::{
+    AutoEscape, Environment, Error, ErrorKind, State, UndefinedBehavior, Value, escape_formatter,
+};
 use rust_decimal::{Decimal, RoundingStrategy};
 use scaicontrol_domain::money::{Cents, Currency};
 use serde::{Serialize, Serializer};
@@ -200,7 +202,9 @@ pub(crate) static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(||
     // What a template prints is escaped, always.
     env.remove_filter("safe");
     env.remove_global("debug");
-    env.set_auto_escape_callback(|name| if name == Part::Html.name() { AutoEscape::Html } else { AutoEscape::None });
+    env.set_auto_escape_callback(
+        |name| if name == Part::Html.name() { AutoEscape::Html } else { AutoEscape::None },
+    );
     env.set_undefined_behavior(UndefinedBehavior::Strict);
     env.set_formatter(|out, state, value| {
         // What is absent prints as nothing.

@@ -7,9 +7,9 @@ use crate::document::{Document, PaymentMeans};
 
 /// Countries whose accounts take SEPA transfers.
 const SEPA: &[&str] = &[
-    "AD", "AL", "AT", "BE", "BG", "CH", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GB", "GI", "GR", "HR",
-    "HU", "IE", "IS", "IT", "LI", "LT", "LU", "LV", "MC", "MD", "ME", "MK", "MT", "NL", "NO", "PL", "PT", "RO",
-    "RS", "SE", "SI", "SK", "SM", "VA",
+    "AD", "AL", "AT", "BE", "BG", "CH", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GB", "GI", "GR",
+    "HR", "HU", "IE", "IS", "IT", "LI", "LT", "LU", "LV", "MC", "MD", "ME", "MK", "MT", "NL", "NO", "PL",
+    "PT", "RO", "RS", "SE", "SI", "SK", "SM", "VA",
 ];
 
 const MAX_NAME_CHARS: usize = 70;
@@ -31,7 +31,8 @@ pub struct Transfer {
 impl Transfer {
     /// The transfer that settles a document; `None` when nothing is to be transferred, or not by SEPA.
     pub fn of(document: &Document) -> Option<Self> {
-        let iban: String = document.seller.iban.as_deref()?.chars().filter(|char| !char.is_whitespace()).collect();
+        let iban: String =
+            document.seller.iban.as_deref()?.chars().filter(|char| !char.is_whitespace()).collect();
         let is_sepa = iban.get(..2).is_some_and(|country| SEPA.contains(&country));
         let payable = document.payment == PaymentMeans::Transfer
             && document.currency == Currency::EUR
@@ -87,7 +88,8 @@ impl Transfer {
 
 /// A text as one line of the payload, cut to a number of characters.
 fn line(text: &str, max_chars: usize) -> String {
-    let cut: String = text.chars().map(|char| if char.is_control() { ' ' } else { char }).take(max_chars).collect();
+    let cut: String =
+        text.chars().map(|char| if char.is_control() { ' ' } else { char }).take(max_chars).collect();
     cut.trim().to_owned()
 }
 
@@ -132,7 +134,10 @@ mod tests {
         assert_eq!(change(|document| document.due = Cents(100_000_000_000)), None);
         assert_eq!(change(|document| document.payment = PaymentMeans::Card), None);
         assert_eq!(change(|document| document.seller.iban = None), None);
-        assert_eq!(change(|document| document.seller.iban = Some("BR1500000000000010932840814P2".into())), None);
+        assert_eq!(
+            change(|document| document.seller.iban = Some("BR1500000000000010932840814P2".into())),
+            None
+        );
         assert_eq!(change(|document| document.number = None), None);
     }
 

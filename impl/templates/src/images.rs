@@ -120,7 +120,18 @@ mod tests {
 
     #[test]
     fn odd_ends_do_no_harm() {
-        for html in ["<img", "<img ", "<img src", "<img src=", "<img src='", "<img =", "<img é=é", "<!--", "<", "<img/"] {
+        for html in [
+            "<img",
+            "<img ",
+            "<img src",
+            "<img src=",
+            "<img src='",
+            "<img =",
+            "<img é=é",
+            "<!--",
+            "<",
+            "<img/",
+        ] {
             tags(html);
         }
     }

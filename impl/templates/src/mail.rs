@@ -4,7 +4,9 @@ use chrono::NaiveDate;
 use rust_decimal::Decimal;
 use scaicontrol_domain::money::{Cents, Currency, MoneyError};
 
-use crate::context::{DocumentView, InvoiceContext, LineView, PartyView, PaymentView, TaxView, TotalsView, VatView, party};
+use crate::context::{
+    DocumentView, InvoiceContext, LineView, PartyView, PaymentView, TaxView, TotalsView, VatView, party,
+};
 use crate::describe::context_type;
 use crate::document::{Document, Party};
 use crate::locale::{Labels, Language, Locale};

@@ -2,8 +2,27 @@
 
 /// Elements that stand on lines of their own.
 const BLOCKS: &[&str] = &[
-    "p", "div", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "table", "section", "main", "header", "footer",
-    "article", "blockquote", "pre", "center", "address", "dl",
+    "p",
+    "div",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "ul",
+    "ol",
+    "table",
+    "section",
+    "main",
+    "header",
+    "footer",
+    "article",
+    "blockquote",
+    "pre",
+    "center",
+    "address",
+    "dl",
 ];
 
 /// The text of well-formed HTML: blocks as paragraphs, list items with a dash, cells with a space between, links

@@ -8,8 +8,8 @@ use crate::problem::{Part, Problem};
 
 /// Elements that run code, load pages, or change what the page is.
 const FORBIDDEN_TAGS: &[&str] = &[
-    "script", "iframe", "frame", "frameset", "object", "embed", "applet", "form", "input", "button", "textarea",
-    "select", "base", "link", "audio", "video", "source", "track", "portal",
+    "script", "iframe", "frame", "frameset", "object", "embed", "applet", "form", "input", "button",
+    "textarea", "select", "base", "link", "audio", "video", "source", "track", "portal",
 ];
 
 /// Attributes whose address is loaded with the page.
@@ -66,7 +66,8 @@ fn style_problems(text: &str) -> Vec<(usize, &'static str)> {
     }
     from = 0;
     while let Some(at) = find_ignoring_case(&text[from..], "url(") {
-        let value = text[from + at + 4..].trim_start_matches(|char: char| char.is_whitespace() || "\"'".contains(char));
+        let value = text[from + at + 4..]
+            .trim_start_matches(|char: char| char.is_whitespace() || "\"'".contains(char));
         if is_outside(value) {
             found.push((from + at, "addresses outside this installation are not loaded"));
         }
@@ -81,7 +82,8 @@ fn attribute_problem(tag: &str, attribute: &Attribute<'_>) -> Option<String> {
     if name.len() > 2 && name.starts_with("on") && name.bytes().all(|byte| byte.is_ascii_alphabetic()) {
         return Some(format!("{name} is not allowed: scripts do not run"));
     }
-    let scheme: String = value.chars().filter(|char| !char.is_whitespace() && !char.is_control()).take(12).collect();
+    let scheme: String =
+        value.chars().filter(|char| !char.is_whitespace() && !char.is_control()).take(12).collect();
     let scheme = scheme.to_ascii_lowercase();
     if scheme.starts_with("javascript:") || scheme.starts_with("vbscript:") {
         return Some("scripts do not run".to_owned());
@@ -287,7 +289,9 @@ mod tests {
 
     #[test]
     fn odd_ends_do_no_harm() {
-        for source in ["<", "<p", "<p a", "<p a=", "<p a='", "<p a='{{", "<style>", "{%", "<!--", "<p é", "<p =>"] {
+        for source in
+            ["<", "<p", "<p a", "<p a=", "<p a='", "<p a='{{", "<style>", "{%", "<!--", "<p é", "<p =>"]
+        {
             found(source);
         }
     }

@@ -81,7 +81,8 @@ pub fn mixed() -> Document {
     lines[4].quantity = Decimal::from(-1);
     lines[4].amount = Cents(-500);
     lines[4].description = "Proration: Pro plan, 12 of 28 days not used".into();
-    let mut document = total(Document { lines, notes: Some("First line.\nSecond line.".into()), ..samples::invoice() });
+    let mut document =
+        total(Document { lines, notes: Some("First line.\nSecond line.".into()), ..samples::invoice() });
     document.tax_currency = Some(TaxCurrency {
         currency: Currency::parse("PLN").expect("known"),
         tax: Cents(5_310),
@@ -112,10 +113,13 @@ pub fn reverse_charge() -> Document {
 /// Words and names that do not fit, and scripts that we have no glyphs for.
 pub fn long_words() -> Document {
     let mut document = mixed();
-    document.buyer.name = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft mbH & Co. KGaA".into();
+    document.buyer.name =
+        "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft mbH & Co. KGaA"
+            .into();
     document.buyer.address_line1 = "x".repeat(120);
     document.buyer.reference = Some("REF-".to_owned() + &"0123456789".repeat(9));
-    document.seller.email = Some(format!("{}@noordzee-software-international-holding.example", "accounts.receivable.".repeat(4)));
+    document.seller.email =
+        Some(format!("{}@noordzee-software-international-holding.example", "accounts.receivable.".repeat(4)));
     document.seller.name = "東京データ Noordzee 🎉 Software".into();
     document.lines[0].description = "W".repeat(200);
     document.lines[1].description = "Supercalifragilisticexpialidocious ".repeat(12);
@@ -135,7 +139,8 @@ pub fn yen() -> Document {
 
 fn void() -> Document {
     let document = samples::invoice();
-    let voided = document.due_date.map(|date| Voided { date, credit_note_number: Some("SCAI-CN-2026-000008".into()) });
+    let voided =
+        document.due_date.map(|date| Voided { date, credit_note_number: Some("SCAI-CN-2026-000008".into()) });
     Document { voided, ..document }
 }
 

@@ -53,7 +53,13 @@ impl Renderer {
     /// many processes at once as there are cores.
     pub fn new(program: impl Into<PathBuf>, timeout: Duration, limits: Limits) -> Renderer {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Renderer { program: program.into(), arguments: Vec::new(), timeout, limits, slots: Semaphore::new(cores) }
+        Renderer {
+            program: program.into(),
+            arguments: Vec::new(),
+            timeout,
+            limits,
+            slots: Semaphore::new(cores),
+        }
     }
 
     /// The PDF of a job, whose limits are replaced by those of this renderer. Dropping the future kills the process.
@@ -63,8 +69,11 @@ impl Renderer {
         if input.len() > MAX_JOB_BYTES {
             return Err(RenderFailure::Refused("the document and its images are too large".into()));
         }
-        let _slot =
-            self.slots.acquire().await.map_err(|_| RenderFailure::Unavailable("it is shutting down".into()))?;
+        let _slot = self
+            .slots
+            .acquire()
+            .await
+            .map_err(|_| RenderFailure::Unavailable("it is shutting down".into()))?;
         let mut child = Command::new(&self.program)
             .args(&self.arguments)
             .env_clear()
@@ -198,7 +207,10 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_floods_is_cut_off() {
-        assert_eq!(outcome("exec yes", LONG).await, Err(RenderFailure::Died("its output is too large".into())));
+        assert_eq!(
+            outcome("exec yes", LONG).await,
+            Err(RenderFailure::Died("its output is too large".into()))
+        );
         let text = "cat > /dev/null; head -c 9000000 /dev/zero | tr '\\0' x >&2; printf %%PDF-; exit 0";
         assert_eq!(outcome(text, LONG).await, Ok("%PDF-".into()));
     }

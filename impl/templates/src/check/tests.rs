@@ -15,7 +15,10 @@ fn faults_are_told_with_line_and_column() {
     for (html, wanted) in [
         ("<p>\n  {{ invoice.nmber }}", "line 2, column 6: unknown variable: there is no \"nmber\" here"),
         ("é {{ foo }}", "line 1, column 6: unknown variable \"foo\""),
-        ("{% for line in lines %}\n{{ line.amout }}\n{% endfor %}", "line 2, column 4: unknown variable: there is no \"amout\" here"),
+        (
+            "{% for line in lines %}\n{{ line.amout }}\n{% endfor %}",
+            "line 2, column 4: unknown variable: there is no \"amout\" here",
+        ),
         ("{{ totals.due.cents }}", "line 1, column 4: unknown variable: a text has no \"cents\""),
         ("{{ lines.amount }}", "line 1, column 4: a list has no \"amount\": go through it with a loop"),
         ("{{ invoice[\"nmber\"] }}", "line 1, column 4: unknown variable: there is no \"nmber\" here"),
@@ -32,7 +35,10 @@ fn faults_are_told_with_line_and_column() {
         ("\n<!--JS:if foo-->x<!--JS:endif-->", "line 2, column 11: unknown variable \"foo\""),
         ("a\nb <!--JS:if x", "line 2, column 3: a tag written as a comment has no end: -->"),
         ("{{ subscription.plan }}", "line 1, column 4: unknown variable \"subscription\""),
-        ("<img src=\"http://evil.example\">", "line 1, column 6: addresses outside this installation are not loaded"),
+        (
+            "<img src=\"http://evil.example\">",
+            "line 1, column 6: addresses outside this installation are not loaded",
+        ),
     ] {
         assert_eq!(invoice(html), [format!("html_content, {wanted}")], "{html}");
     }
@@ -79,7 +85,8 @@ fn what_is_right_passes() {
 fn subjects_belong_to_mails() {
     let template = |kind, subject| Template { kind, subject, html: "x", css: None };
     assert_eq!(check(&template(Kind::EmailInvoice, Some("{{ invoice.number }}"))), []);
-    let told = |kind, subject| check(&template(kind, subject)).iter().map(ToString::to_string).collect::<Vec<_>>();
+    let told =
+        |kind, subject| check(&template(kind, subject)).iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(told(Kind::EmailInvoice, None), ["subject, line 1, column 1: a mail needs a subject"]);
     assert_eq!(told(Kind::Invoice, Some("x")), ["subject, line 1, column 1: a document has no subject"]);
     assert_eq!(
@@ -154,7 +161,8 @@ fn every_listed_variable_may_be_used() {
                 Some((list, field)) => format!("{{% for x in {list} %}}{{{{ x.{field} }}}}{{% endfor %}}"),
             };
             assert_eq!(problems(*kind, &html), [] as [&str; 0], "{html}");
-            let template = Template { kind: *kind, subject: kind.is_mail().then_some("x"), html: &html, css: None };
+            let template =
+                Template { kind: *kind, subject: kind.is_mail().then_some("x"), html: &html, css: None };
             let context = samples::context(*kind, crate::Language::De);
             crate::render(&template, &context).unwrap_or_else(|error| panic!("{html}: {error}"));
         }

@@ -27,7 +27,10 @@ fn an_invoice_is_written_in_its_language() {
         context.payment.instruction,
         "Bitte überweisen Sie 580,80\u{a0}€ bis zum 15.\u{a0}März 2026 unter Angabe von SCAI-2026-000042."
     );
-    assert_eq!(context.buyer.address, ["Coolsingel 42", "Accounts payable", "3011 AD Rotterdam", "Niederlande"]);
+    assert_eq!(
+        context.buyer.address,
+        ["Coolsingel 42", "Accounts payable", "3011 AD Rotterdam", "Niederlande"]
+    );
     assert!(context.payment.qr_svg.is_some());
 }
 
@@ -62,7 +65,12 @@ fn the_note_stands_beside_the_words_of_the_law() {
     assert_eq!(notes(Language::En), ["Reverse charge - Art. 196 EU VAT Directive"]);
     document.taxes.push(document.taxes[0].clone());
     assert_eq!(german(&document).vat.notes.len(), 1);
-    document.taxes = vec![TaxGroup { category: Category::OutsideScope, rate: None, note: None, ..document.taxes[0].clone() }];
+    document.taxes = vec![TaxGroup {
+        category: Category::OutsideScope,
+        rate: None,
+        note: None,
+        ..document.taxes[0].clone()
+    }];
     let context = german(&document);
     assert_eq!(context.vat.notes, ["Nicht umsatzsteuerbar"]);
     assert_eq!(context.taxes[0].rate, "–");
@@ -104,7 +112,9 @@ fn what_is_not_to_be_paid_says_so() {
     assert_eq!(context.payment.method, "none");
     assert_eq!(
         context.invoice.void_notice.as_deref(),
-        Some("Storniert am 20.\u{a0}März 2026. Es ist nichts zu zahlen. Siehe Gutschrift SCAI-CN-2026-000001.")
+        Some(
+            "Storniert am 20.\u{a0}März 2026. Es ist nichts zu zahlen. Siehe Gutschrift SCAI-CN-2026-000001."
+        )
     );
 }
 

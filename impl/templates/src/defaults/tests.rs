@@ -28,7 +28,8 @@ fn every_kind_has_one_in_every_language_and_it_is_sound() {
 #[test]
 fn a_mail_reads_well() {
     let template = find(Kind::EmailTrialEnding, Language::En).unwrap();
-    let rendered = render(&template.template(), &samples::context(Kind::EmailTrialEnding, Language::En)).unwrap();
+    let rendered =
+        render(&template.template(), &samples::context(Kind::EmailTrialEnding, Language::En)).unwrap();
     let Rendered::Mail { subject, text, .. } = rendered else { panic!("a mail") };
     assert_eq!(subject, "Your trial of ScaiFlow ends on 31 March 2026");
     assert_eq!(

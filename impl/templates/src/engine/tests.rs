@@ -25,7 +25,10 @@ fn filters_write_in_the_language_of_the_document() {
         ("{{ 1.005|number(2) }} {{ \"2\"|number(2) }} {{ 1e3|number }}", "1,01 2,00 1.000"),
         ("{{ 5.5|percent }}", "5,5\u{a0}%"),
         ("[{{ invoice.referenced_number }}{{ none|money }}{{ none|date }}]", "[]"),
-        ("<style>{{ \"A & \\\"B\\\\ </style>é\"|css_string }}", "<style>A \\26  \\22 B\\5c  \\3c \\2f style\\3e é"),
+        (
+            "<style>{{ \"A & \\\"B\\\\ </style>é\"|css_string }}",
+            "<style>A \\26  \\22 B\\5c  \\3c \\2f style\\3e é",
+        ),
         ("<!--JS:for line in lines-->{{ line.position }}<!--JS:endfor-->", "12"),
     ] {
         assert_eq!(html(source).unwrap(), wanted, "{source}");
@@ -35,7 +38,10 @@ fn filters_write_in_the_language_of_the_document() {
 #[test]
 fn filters_refuse_what_makes_no_sense() {
     for (source, wanted) in [
-        ("\n {{ \"x\"|money }}", "html_content, line 2, column 9: invalid operation: money wants a whole number of cents"),
+        (
+            "\n {{ \"x\"|money }}",
+            "html_content, line 2, column 9: invalid operation: money wants a whole number of cents",
+        ),
         ("{{ 1|money(\"XYZ\") }}", "unknown currency"),
         ("{{ 1|date }}", "date wants a day"),
         ("{{ \"2026-03-01\"|date(\"odd\") }}", "date knows the styles"),
@@ -81,7 +87,9 @@ fn work_memory_and_output_are_bounded() {
 
 #[test]
 fn there_is_nothing_to_load() {
-    for source in ["{% include \"/etc/passwd\" %}", "{% extends \"x\" %}", "{% from \"x\" import y %}", "{{ debug() }}"] {
+    for source in
+        ["{% include \"/etc/passwd\" %}", "{% extends \"x\" %}", "{% from \"x\" import y %}", "{{ debug() }}"]
+    {
         refused(source);
     }
 }
@@ -118,12 +126,8 @@ fn mails_have_a_subject_of_one_line_and_a_text() {
     };
     let mut document = samples::invoice();
     document.buyer.name = "A\r\nBcc: evil@example.com".into();
-    let mail = PaymentFailedMail::new(
-        &document,
-        &samples::payment_failed(),
-        &samples::envelope(),
-        Language::En,
-    );
+    let mail =
+        PaymentFailedMail::new(&document, &samples::payment_failed(), &samples::envelope(), Language::En);
     let Rendered::Mail { subject, html, text } =
         render(&template, &Context::PaymentFailed(Box::new(mail.unwrap()))).unwrap()
     else {

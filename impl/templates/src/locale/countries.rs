@@ -109,7 +109,8 @@ const NAMES: &[(&str, [&str; 6])] = &[
 /// The name of a country in a language.
 pub(super) fn name(language: Language, code: &str) -> String {
     let Ok(index) = NAMES.binary_search_by_key(&code, |(code, _)| *code) else {
-        return rust_iso3166::from_alpha2(code).map_or_else(|| code.to_owned(), |country| country.name.to_owned());
+        return rust_iso3166::from_alpha2(code)
+            .map_or_else(|| code.to_owned(), |country| country.name.to_owned());
     };
     let column = match language {
         Language::En => 0,
@@ -119,7 +120,10 @@ pub(super) fn name(language: Language, code: &str) -> String {
         Language::Es => 4,
         Language::It => 5,
     };
-    NAMES.get(index).and_then(|(_, names)| names.get(column)).map_or_else(|| code.to_owned(), |name| (*name).to_owned())
+    NAMES
+        .get(index)
+        .and_then(|(_, names)| names.get(column))
+        .map_or_else(|| code.to_owned(), |name| (*name).to_owned())
 }
 
 #[cfg(test)]

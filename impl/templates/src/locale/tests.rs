@@ -37,11 +37,21 @@ fn amounts() {
         money("EUR", 123_456),
     );
     assert_all(
-        ["-€12,345,678.90", "€_-12.345.678,90", "-12.345.678,90_€", "-12^345^678,90_€", "-12.345.678,90_€", "-12.345.678,90_€"],
+        [
+            "-€12,345,678.90",
+            "€_-12.345.678,90",
+            "-12.345.678,90_€",
+            "-12^345^678,90_€",
+            "-12.345.678,90_€",
+            "-12.345.678,90_€",
+        ],
         money("EUR", -1_234_567_890),
     );
     assert_all(["€0.00", "€_0,00", "0,00_€", "0,00_€", "0,00_€", "0,00_€"], money("EUR", 0));
-    assert_all(["¥12,345", "JP¥_12.345", "12.345_¥", "12^345_JPY", "12.345_JPY", "12.345_JPY"], money("JPY", 12_345));
+    assert_all(
+        ["¥12,345", "JP¥_12.345", "12.345_¥", "12^345_JPY", "12.345_JPY", "12.345_JPY"],
+        money("JPY", 12_345),
+    );
     assert_all(
         ["CHF_1,000.50", "CHF_1.000,50", "1.000,50_CHF", "1^000,50_CHF", "1000,50_CHF", "1.000,50_CHF"],
         money("CHF", 100_050),
@@ -56,10 +66,7 @@ fn prices_keep_their_fractions_of_a_cent() {
         let cents = decimal(cents);
         move |locale: Locale| locale.price(cents, Currency::EUR)
     };
-    assert_all(
-        ["€0.0123", "€_0,0123", "0,0123_€", "0,0123_€", "0,0123_€", "0,0123_€"],
-        euro("1.2300"),
-    );
+    assert_all(["€0.0123", "€_0,0123", "0,0123_€", "0,0123_€", "0,0123_€", "0,0123_€"], euro("1.2300"));
     assert_all(["€49.00", "€_49,00", "49,00_€", "49,00_€", "49,00_€", "49,00_€"], euro("4900"));
     let yen = Currency::parse("JPY").unwrap();
     assert_eq!(Locale::new(Language::En).price(decimal("0.5"), yen), "¥0.5");
@@ -67,10 +74,9 @@ fn prices_keep_their_fractions_of_a_cent() {
 
 #[test]
 fn numbers_and_percentages() {
-    assert_all(
-        ["1,250,000", "1.250.000", "1.250.000", "1^250^000", "1.250.000", "1.250.000"],
-        |locale| locale.number(decimal("1250000"), 0),
-    );
+    assert_all(["1,250,000", "1.250.000", "1.250.000", "1^250^000", "1.250.000", "1.250.000"], |locale| {
+        locale.number(decimal("1250000"), 0)
+    });
     assert_all(
         ["-1,234.000001", "-1.234,000001", "-1.234,000001", "-1^234,000001", "-1234,000001", "-1.234,000001"],
         |locale| locale.number(decimal("-1234.000001"), 0),
@@ -86,11 +92,25 @@ fn numbers_and_percentages() {
 #[test]
 fn dates() {
     assert_all(
-        ["1_March 2026", "1_maart 2026", "1._März 2026", "1er_mars 2026", "1_de marzo de 2026", "1º_marzo 2026"],
+        [
+            "1_March 2026",
+            "1_maart 2026",
+            "1._März 2026",
+            "1er_mars 2026",
+            "1_de marzo de 2026",
+            "1º_marzo 2026",
+        ],
         |locale| locale.long_date(day(2026, 3, 1)),
     );
     assert_all(
-        ["31_December 2025", "31_december 2025", "31._Dezember 2025", "31_décembre 2025", "31_de diciembre de 2025", "31_dicembre 2025"],
+        [
+            "31_December 2025",
+            "31_december 2025",
+            "31._Dezember 2025",
+            "31_décembre 2025",
+            "31_de diciembre de 2025",
+            "31_dicembre 2025",
+        ],
         |locale| locale.long_date(day(2025, 12, 31)),
     );
     assert_all(
@@ -119,8 +139,12 @@ fn countries_and_units() {
     assert_all(["seats", "plaatsen", "Plätze", "postes", "puestos", "postazioni"], |locale| {
         locale.unit("seat", decimal("12"))
     });
-    assert_all(["hour", "uur", "Stunde", "heure", "hora", "ora"], |locale| locale.unit("Hours", decimal("-1.0")));
-    assert_all(["hours", "uur", "Stunden", "heure", "horas", "ore"], |locale| locale.unit("hour", decimal("1.5")));
+    assert_all(["hour", "uur", "Stunde", "heure", "hora", "ora"], |locale| {
+        locale.unit("Hours", decimal("-1.0"))
+    });
+    assert_all(["hours", "uur", "Stunden", "heure", "horas", "ore"], |locale| {
+        locale.unit("hour", decimal("1.5"))
+    });
     assert_eq!(Locale::new(Language::De).unit("GB", decimal("2")), "GB");
 }
 
