@@ -132,10 +132,6 @@ mod tests {
                 format!("p {{ font: bold 10pt/1.2 'Open Sans'{OURS} !important }}"),
             ),
             (
-                "<p style=\"font-family: Arial\">font: x</p>",
-                format!("<p style=\"font-family: Arial{OURS}\">font: x{OURS}</p>"),
-            ),
-            (
                 "<p style='font-family:\"A B\", c' class='x'>",
                 format!("<p style='font-family:\"A B\", c{OURS}' class='x'>"),
             ),
