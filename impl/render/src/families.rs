@@ -14,8 +14,34 @@ pub(crate) const BASE_CSS: &str =
 /// Values that are no list of families.
 const KEYWORDS: &[&str] = &["inherit", "initial", "unset", "revert", "revert-layer", ""];
 
-/// CSS, or HTML with styles in it, with our families at the end of each `font-family` and `font`.
-pub(crate) fn complete(text: &str) -> Cow<'_, str> {
+/// A page with our families in the styles of its elements and tags. Its text stays, whatever it says of fonts.
+pub(crate) fn html(page: &str) -> String {
+    // The same length as the page: only ASCII changes.
+    let lower = page.to_ascii_lowercase();
+    let mut out = String::with_capacity(page.len() + 256);
+    let mut at = 0;
+    while let Some(start) = page[at..].find('<').map(|start| at + start) {
+        out.push_str(&page[at..start]);
+        let end = if lower[start..].starts_with("<style") {
+            lower[start..].find("</style").map_or(page.len(), |end| start + end)
+        } else {
+            page[start..].find('>').map_or(page.len(), |end| start + end)
+        };
+        let tag = &page[start..end];
+        if lower[start..end].contains("font") {
+            // Quotes of family names, as editors write them in an attribute.
+            out.push_str(&css(&tag.replace("&quot;", "'")));
+        } else {
+            out.push_str(tag);
+        }
+        at = end;
+    }
+    out.push_str(&page[at..]);
+    out
+}
+
+/// CSS, or a tag with a `style`, with our families at the end of each `font-family` and `font`.
+pub(crate) fn css(text: &str) -> Cow<'_, str> {
     let mut out = String::new();
     let mut done = 0;
     let mut at = 0;
@@ -95,7 +121,7 @@ mod tests {
     #[test]
     fn every_list_ends_with_our_fonts() {
         const OURS: &str = ", Noto Sans, DejaVu Sans";
-        for (css, wanted) in [
+        for (text, wanted) in [
             ("p { font-family: Arial }", format!("p {{ font-family: Arial{OURS} }}")),
             (
                 "p{FONT-FAMILY:\"Helvetica Neue\",serif;x:y}",
@@ -106,15 +132,32 @@ mod tests {
                 format!("p {{ font: bold 10pt/1.2 'Open Sans'{OURS} !important }}"),
             ),
             (
-                "<p style=\"font-family: Arial\">font: x</p>",
-                format!("<p style=\"font-family: Arial{OURS}\">font: x{OURS}</p>"),
-            ),
-            (
                 "<p style='font-family:\"A B\", c' class='x'>",
                 format!("<p style='font-family:\"A B\", c{OURS}' class='x'>"),
             ),
         ] {
-            assert_eq!(complete(css), wanted);
+            assert_eq!(css(text), wanted);
+        }
+    }
+
+    #[test]
+    fn the_text_of_a_page_stays() {
+        const OURS: &str = ", Noto Sans, DejaVu Sans";
+        for (page, wanted) in [
+            (
+                "<p style=\"font-family: Arial\">font: x; Font-Family: y</p>",
+                format!("<p style=\"font-family: Arial{OURS}\">font: x; Font-Family: y</p>"),
+            ),
+            (
+                "<i style=\"font: 1pt &quot;A B&quot;, c; x: y\">é</i>",
+                format!("<i style=\"font: 1pt 'A B', c{OURS}; x: y\">é</i>"),
+            ),
+            (
+                "font: x <STYLE>p > i { font: 1pt x }</STYLE> font: y <",
+                format!("font: x <STYLE>p > i {{ font: 1pt x{OURS} }}</STYLE> font: y <"),
+            ),
+        ] {
+            assert_eq!(html(page), wanted);
         }
     }
 
@@ -129,7 +172,7 @@ mod tests {
             "the font is",
             "",
         ] {
-            assert_eq!(complete(text), text);
+            assert_eq!(css(text), text);
         }
     }
 }

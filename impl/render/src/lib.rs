@@ -43,8 +43,8 @@ pub enum RenderError {
 pub fn render(job: &Job) -> Result<Vec<u8>, RenderError> {
     check_images(job)?;
     let page = Pictures::read(&job.images).place(&printable::html(&job.html));
-    let mut html = families::complete(&page).into_owned();
-    let mut css = families::complete(&pictures::selectors(&printable::css(&job.css))).into_owned();
+    let mut html = families::html(&page);
+    let mut css = families::css(&pictures::selectors(&printable::css(&job.css))).into_owned();
     let mut attempt = 1;
     loop {
         match engine(job, css.clone())?.render(&html) {

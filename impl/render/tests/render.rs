@@ -110,11 +110,14 @@ fn images_of_every_kind_are_drawn_and_broken_ones_do_no_harm() {
         images: [(name.to_owned(), Base64(bytes.to_vec()))].into(),
         ..cases::page(format!("<img src=\"{name}\">"), String::new())
     };
-    // One red pixel each.
-    let gif = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\xff\x00\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;";
-    let webp = b"RIFF\x1a\x00\x00\x00WEBPVP8L\x0d\x00\x00\x00\x2f\x00\x00\x00\x10\x07\x10\x11\x11\x88\x88\xfe\x07\x00";
-    for (name, bytes) in [("a.gif", gif.as_slice()), ("/api/v1/uploads/b.webp", webp.as_slice())] {
-        assert!(contains(&pdf(&page(name, bytes)), "/Subtype/Image"), "{name}");
+    for (name, bytes) in [
+        ("a.gif", include_bytes!("cases/pixels.gif").as_slice()),
+        ("/api/v1/uploads/b.webp", include_bytes!("cases/pixels.webp")),
+        ("c.jpeg", include_bytes!("cases/pixels.jpeg")),
+        // In colours of print, which PDF/A takes with a profile only.
+        ("d.jpeg", include_bytes!("cases/cmyk.jpeg")),
+    ] {
+        assert!(contains(&pdf(&page(name, bytes)), "/Subtype /Image"), "{name}");
     }
     for bytes in [
         b"".as_slice(),

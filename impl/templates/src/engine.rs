@@ -297,13 +297,13 @@ fn percent(state: &State<'_, '_>, value: &Value) -> Result<String, Error> {
     Ok(locale(state)?.percent(decimal(value, "percent")?))
 }
 
-/// `"{{ seller.name|css_string }}"` in a style sheet: entities of HTML mean nothing there, so what is no letter, digit
-/// or harmless sign is written as CSS escapes it.
+/// `"{{ seller.name|css_string }}"` in a style sheet: entities of HTML mean nothing there, so signs that could
+/// mean something are written as CSS escapes them.
 fn css_string(value: &Value) -> Value {
     let mut out = String::new();
     if !value.is_none() {
         for char in value.to_string().chars().filter(|char| !char.is_control()) {
-            if char.is_alphanumeric() || " .,-_()+:\u{a0}\u{202f}".contains(char) {
+            if !char.is_ascii() || char.is_ascii_alphanumeric() || " .,-_()+:".contains(char) {
                 out.push(char);
             } else {
                 out.push_str(&format!("\\{:x} ", u32::from(char)));

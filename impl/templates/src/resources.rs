@@ -3,6 +3,7 @@
 //! The renderer has no network and mails are sanitised, so this check protects nobody by itself; it tells the author
 //! at once, with the place, what would not work.
 
+use crate::limits;
 use crate::problem::{Part, Problem};
 
 /// Elements that run code, load pages, or change what the page is.
@@ -19,6 +20,10 @@ const LOADING_ATTRIBUTES: &[&str] =
 pub(crate) fn html(part: Part, source: &str, problems: &mut Vec<Problem>) {
     let mut scan = Scan { source, at: 0 };
     while let Some(tag) = scan.next_tag() {
+        // Each place is found by counting lines: more problems than are reported would only cost time.
+        if problems.len() >= limits::MAX_PROBLEMS {
+            return;
+        }
         let lower = tag.name.to_ascii_lowercase();
         if FORBIDDEN_TAGS.contains(&lower.as_str()) {
             problems.push(Problem::at_offset(part, source, tag.offset, format!("<{lower}> is not allowed")));
@@ -47,7 +52,7 @@ pub(crate) fn css(part: Part, source: &str, problems: &mut Vec<Problem>) {
 
 fn style(part: Part, source: &str, range: std::ops::Range<usize>, problems: &mut Vec<Problem>) {
     let (start, text) = (range.start, &source[range]);
-    for (at, message) in style_problems(text) {
+    for (at, message) in style_problems(text).into_iter().take(limits::MAX_PROBLEMS) {
         problems.push(Problem::at_offset(part, source, start + at, message));
     }
 }

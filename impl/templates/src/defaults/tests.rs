@@ -11,7 +11,7 @@ fn every_kind_has_one_in_every_language_and_it_is_sound() {
             let rendered = render(&template.template(), &samples::context(*kind, language)).unwrap();
             match rendered {
                 Rendered::Document { html, css } => {
-                    assert!(!kind.is_mail() && html.contains("</html>") && css.contains("@page"));
+                    assert!(!kind.is_mail() && html.contains("</html>") && css.contains(".lines"));
                 }
                 Rendered::Mail { subject, html, text } => {
                     assert!(kind.is_mail() && subject.len() > 10, "{subject}");

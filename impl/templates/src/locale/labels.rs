@@ -43,7 +43,7 @@ labels! {
     /// Title of an invoice
     invoice: "Invoice", "Factuur", "Rechnung", "Facture", "Factura", "Fattura";
     /// Title of a credit note
-    credit_note: "Credit note", "Creditnota", "Gutschrift (Rechnungskorrektur)", "Avoir", "Factura rectificativa", "Nota di credito";
+    credit_note: "Credit note", "Creditnota", "Rechnungskorrektur", "Avoir", "Factura rectificativa", "Nota di credito";
     /// Title of a document without number
     draft: "Draft", "Concept", "Entwurf", "Brouillon", "Borrador", "Bozza";
     /// Mark on a void document
