@@ -151,30 +151,40 @@ const MAX_EXAMPLE_CHARS: usize = 500;
 
 /// Every variable of a kind of template, sorted by name.
 pub fn variables(kind: Kind) -> Vec<Variable> {
-    let sample = serde_json::to_value(samples::context(kind, crate::Language::En)).unwrap_or(Value::Null);
+    let sample =
+        |kind| serde_json::to_value(samples::context(kind, crate::Language::En)).unwrap_or(Value::Null);
+    // What one of a pair lacks, such as the due date of a credit note, is exemplified by the other.
+    let spare = match kind {
+        Kind::Invoice => Kind::CreditNote,
+        Kind::CreditNote => Kind::Invoice,
+        Kind::EmailInvoice => Kind::EmailCreditNote,
+        Kind::EmailCreditNote => Kind::EmailInvoice,
+        Kind::EmailTrialEnding | Kind::EmailPaymentFailed => kind,
+    };
     let mut out = Vec::new();
     if let Shape::Object(fields) = crate::engine::shape(kind) {
-        collect(fields, "", &sample, &mut out);
+        collect(fields, "", [&sample(kind), &sample(spare)], &mut out);
     }
     out.sort_by(|left, right| left.name.cmp(&right.name));
     out
 }
 
-fn collect(fields: &[Field], prefix: &str, sample: &Value, out: &mut Vec<Variable>) {
+fn collect(fields: &[Field], prefix: &str, samples: [&Value; 2], out: &mut Vec<Variable>) {
     for field in fields {
         let name = format!("{prefix}{}", field.name);
-        let value = &sample[field.name];
+        let values = samples.map(|sample| &sample[field.name]);
         out.push(Variable {
             name: name.clone(),
             type_name: field.shape.type_name(),
             description: field.description.trim().to_owned(),
-            example: example(value),
+            example: values.map(example).into_iter().find(|text| !text.is_empty()).unwrap_or_default(),
             is_list: matches!(field.shape, Shape::List(_)),
         });
         match field.shape {
-            Shape::Object(inner) => collect(inner, &format!("{name}."), value, out),
+            Shape::Object(inner) => collect(inner, &format!("{name}."), values, out),
             Shape::List(Shape::Object(inner)) => {
-                collect(inner, &format!("{name}[]."), &typical_item(value), out);
+                let [item, spare] = values.map(typical_item);
+                collect(inner, &format!("{name}[]."), [&item, &spare], out);
             }
             _ => {}
         }
