@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: every check there is, one after the other; all run, whichever fails before.
 //!
 //! The closing lines of the tests are the last thing printed.
-use crate::{child, codegen, dev, judges, peers, pg, python, test, tidy};
+use crate::{child, codegen, dev, judges, peers, pg, python, render, test, tidy};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
@@ -49,7 +49,9 @@ pub fn ci(root: &Path) -> Result<()> {
     });
     steps.run("judges", || judges::judges(root));
     steps.run("peers", || peers::peers(root));
-    steps.run("main job", || main_job(root));
+    steps.run("renderer", || render::test(root));
+    steps.run("main job", || script(root, "tests/main_job.sh"));
+    steps.run("invoice job", || script(root, "tests/invoice_job.sh"));
     steps.run("schemathesis", || schemathesis(root));
     steps.report();
     if child::is_interrupted() {
@@ -112,14 +114,9 @@ fn succeed(command: &mut Command) -> Result<()> {
     if status.success() { Ok(()) } else { bail!("{command:?}: {status}") }
 }
 
-/// The main job over HTTP alone, as a script.
-fn main_job(root: &Path) -> Result<()> {
-    let script = root.join("tests/main_job.sh");
-    if !script.exists() {
-        println!("SKIPPED: there is no tests/main_job.sh");
-        return Ok(());
-    }
-    succeed(Command::new("bash").arg(script).current_dir(root))
+/// A job over HTTP alone, as a script.
+fn script(root: &Path, name: &str) -> Result<()> {
+    succeed(Command::new("bash").arg(root.join(name)).current_dir(root))
 }
 
 pub fn schemathesis(root: &Path) -> Result<()> {
@@ -169,6 +166,7 @@ impl DevServer {
         let options = dev::Options { port, data_dir, fresh: true, clock: "simulated".into(), release: false };
         let log = std::fs::File::create(dir.join("log"))?;
         let mut command = dev::command(root, &program, &options);
+        command.env(render::SETTING, render::build(root)?);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?;
         let Some(out) = child.stdout.take() else { bail!("the server has no output") };
         let mut server = DevServer { base_url: String::new(), about: Value::Null, child, dir };

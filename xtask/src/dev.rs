@@ -1,5 +1,6 @@
 //! `cargo xtask dev`: builds `scaicontrol` and becomes `scaicontrol dev`, so that signals and the exit code are its own.
 use crate::pg;
+use crate::render;
 use anyhow::{Context, Result, bail};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,8 @@ pub fn dev(root: &Path, args: &[&str]) -> Result<()> {
     let options = Options::read(args)?;
     pg::ensure_programs(root)?;
     let program = build(root, options.release)?;
-    let failed = command(root, &program, &options).exec();
+    let renderer = render::build(root)?;
+    let failed = command(root, &program, &options).env(render::SETTING, renderer).exec();
     bail!("{} does not start: {failed}", program.display())
 }
 

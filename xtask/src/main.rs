@@ -13,6 +13,7 @@ mod peers;
 mod pg;
 mod prepare;
 mod python;
+mod render;
 mod spec_table;
 mod test;
 mod tidy;

@@ -5,6 +5,7 @@
 //! the tests use that cluster, and none is started.
 use crate::child;
 use crate::pg::{TEST_PG, TestCluster};
+use crate::render;
 use anyhow::{Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -24,7 +25,7 @@ pub struct Outcome {
 ///
 /// The runner has the last word: when tests failed, this ends the process without one more line.
 pub fn test(root: &Path, filters: &[&str]) -> Result<()> {
-    build_program(root)?;
+    build_programs(root)?;
     let (url, cluster) = cluster(root)?;
     let docs = filters.is_empty() && !child::run(&mut doc_tests(root, &url))?.success();
     if docs {
@@ -40,7 +41,7 @@ pub fn test(root: &Path, filters: &[&str]) -> Result<()> {
 
 /// All tests, as CI runs them: nothing is read from the terminal, and the closing lines are kept.
 pub fn test_and_keep(root: &Path) -> Result<Outcome> {
-    build_program(root)?;
+    build_programs(root)?;
     let (url, _cluster) = cluster(root)?;
     let (docs, _) = child::run_and_keep(&mut doc_tests(root, &url))?;
     let (status, lines) = child::run_and_keep(&mut runner(root, &url, &[], "ci"))?;
@@ -53,7 +54,7 @@ pub fn test_and_keep(root: &Path) -> Result<Outcome> {
 
 /// The tests of these names alone, with variables set; answers whether all of them passed.
 pub fn some(root: &Path, names: &[&str], variables: &[(&str, String)]) -> Result<bool> {
-    build_program(root)?;
+    build_programs(root)?;
     let (url, _cluster) = cluster(root)?;
     let mut passed = true;
     // One after the other: without nextest a run takes one name only.
@@ -65,6 +66,12 @@ pub fn some(root: &Path, names: &[&str], variables: &[(&str, String)]) -> Result
     Ok(passed)
 }
 
+/// The programs that tests start: the server's, and the renderer's.
+fn build_programs(root: &Path) -> Result<()> {
+    build_program(root)?;
+    render::build(root).map(drop)
+}
+
 /// The server's program: tests of another package cannot have cargo build it for them. The whole workspace, so that the
 /// features are those of the tests and nothing is compiled twice.
 fn build_program(root: &Path) -> Result<()> {
@@ -73,11 +80,9 @@ fn build_program(root: &Path) -> Result<()> {
     if child::run(&mut build)?.success() { Ok(()) } else { bail!("the server does not build") }
 }
 
-/// Where [`build_program`] leaves it.
-fn program(root: &Path) -> PathBuf {
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir));
-    target.join("debug/scaicontrol")
+/// Where programs are built.
+fn target(root: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir))
 }
 
 fn cluster(root: &Path) -> Result<(String, Option<TestCluster>)> {
@@ -97,27 +102,32 @@ fn has_nextest() -> bool {
 fn runner(root: &Path, url: &str, filters: &[&str], profile: &str) -> Command {
     let mut command = Command::new("cargo");
     if has_nextest() {
-        command.args(["nextest", "run", "--workspace", "--profile", profile]).args(filters);
+        command.args(["nextest", "run", "--workspace", "--exclude", render::PACKAGE, "--profile", profile]);
+        command.args(filters);
     } else {
         // It takes one filter only; the lines that say `test result` are its closing lines.
         command
-            .args(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"])
+            .args(["test", "--workspace", "--exclude", render::PACKAGE])
+            .args(["--lib", "--bins", "--tests", "--no-fail-fast"])
             .args(filters.iter().take(1));
     }
     if profile == "ci" {
         // A failed test says where; forty lines of its runtime do not help.
         command.env("RUST_BACKTRACE", "0");
     }
-    command.current_dir(root).env(TEST_PG, url).env(PROGRAM, program(root));
+    let target = target(root);
+    command.current_dir(root).env(TEST_PG, url).env(PROGRAM, target.join("debug/scaicontrol"));
+    command.env(render::SETTING, target.join("release").join(render::PACKAGE));
     command
 }
 
 fn doc_tests(root: &Path, url: &str) -> Command {
     let mut command = Command::new("cargo");
     command.args(["test", "--quiet", "--workspace", "--doc"]).current_dir(root).env(TEST_PG, url);
-    // Their comments are the specification's words, which are no Rust; `doctest = false` does not hold with `--doc`.
-    for generated in ["types", "api", "client"] {
-        command.args(["--exclude", &format!("scaicontrol-{generated}")]);
+    // The comments of generated code are the specification's words, which are no Rust (`doctest = false` does not hold with
+    // `--doc`); the renderer is built with optimisations alone.
+    for other in ["types", "api", "client", "render"] {
+        command.args(["--exclude", &format!("scaicontrol-{other}")]);
     }
     command
 }
