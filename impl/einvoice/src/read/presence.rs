@@ -3,6 +3,8 @@
 //! In the model a quantity or an amount always is: one that the XML lacks reads as 0, and a tax category without its
 //! scheme reads as one of VAT. So these rules look at the XML itself, each under its official id.
 
+use std::collections::BTreeSet;
+
 use en16931::Profile as RuleSet;
 use roxmltree::{Document, Node};
 
@@ -154,7 +156,8 @@ pub(super) fn check(xml: &[u8], rules: &'static RuleSet, max: usize, found: &mut
         adjustment(node, &mut missing);
     }
     totals(root, rules, &mut missing);
-    missing.retain(|new| found.iter().all(|old| old.rule != new.rule));
+    let known: BTreeSet<String> = found.iter().map(|violation| violation.rule.clone()).collect();
+    missing.retain(|violation| !known.contains(&violation.rule));
     found.append(&mut missing);
 }
 
