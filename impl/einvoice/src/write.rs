@@ -10,7 +10,7 @@ use crate::violation::{Severity, Violation};
 use crate::{mapping, rules};
 
 /// The largest document that is written: that of the API.
-pub(crate) const LINES_MAX: usize = 1_000;
+pub(crate) const LINES_MAX: usize = 10_000;
 
 /// A written e-invoice.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub struct Built {
 pub fn build(document: &Document, profile: Profile) -> Result<Built, Vec<Violation>> {
     if LINES_MAX < document.lines.len() {
         let path = en16931::Path::group(en16931::Group::Line);
-        return Err(vec![Violation::new("LINES", Severity::Fatal, path, "more than 1,000 lines")]);
+        return Err(vec![Violation::new("LINES", Severity::Fatal, path, "more than 10,000 lines")]);
     }
     let invoice = mapping::invoice(document, profile).map_err(|violation| vec![violation])?;
     let warnings = rules::check(&invoice, rules::of(profile));

@@ -8,7 +8,9 @@ use crate::db::{Conn, Db};
 use crate::error::Error;
 use crate::identity::{roles, store};
 use crate::op::{Ids, OpContext};
+use crate::templates;
 use clap::Subcommand;
+use scaicontrol_templates::{Problem, Template, check, defaults};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -25,14 +27,63 @@ pub(crate) enum Admin {
         #[arg(long)]
         role: String,
     },
+    /// Templates of documents and mails.
+    #[command(subcommand)]
+    Templates(Templates),
+}
+
+/// See the module.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Templates {
+    /// Check every stored template, and those that come with the program; 1 when one of them is wrong.
+    Validate,
 }
 
 impl Admin {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
-        let Admin::GrantRole { user, role } = self;
         let config = context.load(vec![], vec![]).map_err(|e| e.to_string())?;
-        grant(&config, &user, &role).await
+        match self {
+            Admin::GrantRole { user, role } => grant(&config, &user, &role).await,
+            Admin::Templates(Templates::Validate) => validate_templates(&config).await,
+        }
     }
+}
+
+async fn validate_templates(config: &Config) -> Outcome {
+    let db = Db::new(&owner_url(config)?, 1, Duration::from_secs(10), Duration::from_secs(60))
+        .map_err(|e| e.to_string())?;
+    let op = OpContext::system(&Clock::Real, &Ids::default(), "admin_templates_validate");
+    let stored =
+        db.read(&op, async |conn| templates::store::all(conn).await).await.map_err(|e| e.to_string())?;
+    let (mut wrong, mut count) = (0, 0);
+    let mut told = |name: String, problems: Vec<Problem>| {
+        count += 1;
+        wrong += usize::from(!problems.is_empty());
+        for p in problems {
+            say(format_args!(
+                "{name}: {} line {}, column {}: {}",
+                p.part.field(),
+                p.line,
+                p.column,
+                p.message
+            ));
+        }
+    };
+    for default in defaults::all() {
+        told(format!("built-in {}", default.kind), check(&default.template()));
+    }
+    for (row, version) in stored {
+        let kind = row.document_type.parse().map_err(|_| format!("{}: unknown kind", row.template_id))?;
+        let template = Template {
+            kind,
+            subject: version.subject.as_deref(),
+            html: &version.html_content,
+            css: version.css_content.as_deref(),
+        };
+        told(format!("{} {} {}", row.template_id, row.document_type, row.name), check(&template));
+    }
+    say(format_args!("{count} templates, {wrong} wrong"));
+    Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn grant(config: &Config, user_id: &str, role: &str) -> Outcome {

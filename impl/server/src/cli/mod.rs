@@ -5,6 +5,7 @@
 mod admin;
 mod dev;
 mod dev_client;
+mod einvoice;
 mod migrate;
 mod serve;
 mod verify;
@@ -43,6 +44,9 @@ enum Command {
     /// What only the operator's own people do, on the database itself (DATABASE_OWNER_URL).
     #[command(subcommand)]
     Admin(admin::Admin),
+    /// Electronic invoices of anybody's making.
+    #[command(subcommand)]
+    Einvoice(einvoice::Einvoice),
     /// Print every key of the configuration, its variable, default and meaning.
     Config,
 }
@@ -91,6 +95,7 @@ pub fn main() -> ExitCode {
             Command::Migrate(command) => command.run(&context).await,
             Command::Verify(command) => command.run(&context).await,
             Command::Admin(command) => command.run(&context).await,
+            Command::Einvoice(command) => command.run().await,
             Command::Config => {
                 say(config::reference().trim_end());
                 Ok(ExitCode::SUCCESS)
@@ -151,6 +156,8 @@ mod tests {
             "migrate --down 1",
             "verify --json",
             "admin grant-role --user usr_1 --role super_admin",
+            "admin templates validate",
+            "einvoice validate x.xml --json",
             "config",
         ] {
             let words = std::iter::once("scaicontrol").chain(line.split(' '));

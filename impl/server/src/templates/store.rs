@@ -243,3 +243,22 @@ pub async fn resolve(
     .await
     .optional()?)
 }
+
+/// Every template that is in use, with what its newest version says.
+pub async fn all(conn: &mut Conn) -> Result<Vec<(TemplateRow, VersionRow)>> {
+    use template_versions as v;
+    use templates as t;
+    let rows: Vec<TemplateRow> = t::table
+        .filter(t::deleted_at.is_null())
+        .order(t::template_id)
+        .select(TemplateRow::as_select())
+        .load(conn)
+        .await?;
+    let mut all = Vec::with_capacity(rows.len());
+    for row in rows {
+        let version =
+            v::table.find((row.template_id, row.version)).select(VersionRow::as_select()).first(conn).await?;
+        all.push((row, version));
+    }
+    Ok(all)
+}
