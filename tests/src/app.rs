@@ -47,8 +47,6 @@ impl TestApp {
         let url = database.app_url();
         let files = Files::new();
         let folder = files.0.to_string_lossy().into_owned();
-        // The tests of documents are started with it built; others never ask for it.
-        let renderer = std::env::var("SCAICONTROL_RENDER__PROGRAM").unwrap_or_default();
         let own = [
             ("bind", "127.0.0.1:0"),
             ("database.url", &url),
@@ -60,7 +58,8 @@ impl TestApp {
             ("objects.folder", &folder),
             // Nobody outside is asked, unless a test says who.
             ("vies.enabled", "false"),
-            ("render.program", &renderer),
+            // Only the tests of documents want PDFs, and say so.
+            ("render.program", "/dev/null/none"),
             ("clock", "simulated"),
             ("log.level", "error"),
             ("log.format", "terminal"),

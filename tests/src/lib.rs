@@ -34,3 +34,8 @@ pub use raw::{Answer, Refusal};
 pub fn body<T: serde::de::DeserializeOwned>(json: serde_json::Value) -> T {
     serde_json::from_value(json).expect("a body that the specification allows")
 }
+
+/// Where `cargo xtask test` has built the renderer of PDFs.
+pub fn renderer() -> String {
+    std::env::var("SCAICONTROL_RENDER__PROGRAM").expect("the tests are run by `cargo xtask test`")
+}

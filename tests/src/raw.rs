@@ -114,6 +114,13 @@ impl Answer {
         self.json()
     }
 
+    /// Fails unless it is a file with that status.
+    #[track_caller]
+    pub fn expect_bytes(&self, status: u16) {
+        assert_eq!(self.status, status, "{}: {}", self.said, String::from_utf8_lossy(&self.body));
+        assert!(!self.body.is_empty(), "{}: nothing in it", self.said);
+    }
+
     /// `data` of an answer with that status.
     #[track_caller]
     pub fn data(&self, status: u16) -> Value {

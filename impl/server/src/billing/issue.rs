@@ -52,6 +52,9 @@ pub async fn issue(conn: &mut Conn, op: &OpContext, unissued: Unissued<'_>) -> R
         einvoice(conn, &row, lines, document, placeholder(prefix, document_type, issue_date)).await?;
     row.number = Some(take_number(conn, &row, document_type, prefix, issue_date).await?);
     store::save(conn, &row).await?;
+    if let Some(why) = &checked.fell_back {
+        original::tell_fallback(conn, op, &row, why).await?;
+    }
     original::keep(conn, op, &row, checked).await?;
     pdf::queue(conn, op, &row).await?;
     Ok(row)

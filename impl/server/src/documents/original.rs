@@ -4,7 +4,7 @@
 //! the same form stands in for it. What is written then differs in the number alone, and is kept byte for byte.
 use crate::billing::store::{InvoiceRow, LineRow};
 use crate::db::Conn;
-use crate::db::schema::{billing_profiles, invoice_originals, invoices};
+use crate::db::schema::{billing_profiles, invoice_originals, invoices, notifications};
 use crate::error::{Error, Field, Result};
 use crate::op::OpContext;
 use chrono::{DateTime, NaiveDate, Utc};
@@ -193,6 +193,27 @@ pub async fn keep(
     };
     diesel::insert_into(invoice_originals::table).values(&kept).execute(conn).await?;
     Ok(kept)
+}
+
+/// Tells the buyer that a document did not come in the format it prefers.
+pub async fn tell_fallback(conn: &mut Conn, op: &OpContext, row: &InvoiceRow, why: &str) -> Result<()> {
+    use notifications as n;
+    let parameters = serde_json::json!({"number": row.number, "format": Format::Ubl.as_str(), "reason": why});
+    diesel::insert_into(n::table)
+        .values((
+            n::tenant_id.eq(&row.tenant_id),
+            n::notification_id.eq(op.id()),
+            n::partner_id.eq(&row.partner_id),
+            n::category.eq("billing"),
+            n::severity.eq("warning"),
+            n::message.eq("einvoice_fallback"),
+            n::parameters.eq(parameters),
+            n::link.eq(format!("/api/v1/billing/invoices/{}", row.invoice_id)),
+            n::created_at.eq(op.now),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 /// The original of a document.
