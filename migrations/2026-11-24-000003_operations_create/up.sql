@@ -105,7 +105,12 @@ BEGIN
   IF to_regclass(name) IS NOT NULL THEN
     RETURN false;
   END IF;
-  EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)', name, parent, first, first + days);
+  BEGIN
+    EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)', name, parent, first, first + days);
+  EXCEPTION WHEN duplicate_table THEN
+    -- It came while this waited, and the catalogue's cache still said that there is none.
+    RETURN false;
+  END;
   EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
   EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', name);
   EXECUTE format('REVOKE ALL ON %I FROM PUBLIC, sc_tenant, sc_partner, sc_service, sc_public, sc_platform', name);

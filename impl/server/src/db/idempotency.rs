@@ -54,6 +54,12 @@ pub async fn find<T: DeserializeOwned>(
     if !diesel::select(pg_try_advisory_xact_lock(lock)).get_result::<bool>(conn).await? {
         return Err(Error::conflict("a request with this Idempotency-Key is still running"));
     }
+    // Before anything of the table is read: to make the day's partition takes the table for itself, and of two that
+    // have read in it and both want that, one must give up.
+    diesel::sql_query("SELECT sc_partition_ensure('idempotency_keys', ($1 AT TIME ZONE 'UTC')::date, 1)")
+        .bind::<Timestamptz, _>(op.now)
+        .execute(conn)
+        .await?;
     let since: DateTime<Utc> = op.now - TimeDelta::hours(KEPT_HOURS);
     let stored: Option<Stored> =
         diesel::sql_query("SELECT fingerprint, response FROM sc_idempotency_find($1, $2, $3, $4)")
@@ -80,10 +86,6 @@ pub async fn store<T: Serialize>(
     request: &Idempotency,
     answer: &T,
 ) -> Result<()> {
-    diesel::sql_query("SELECT sc_partition_ensure('idempotency_keys', ($1 AT TIME ZONE 'UTC')::date, 1)")
-        .bind::<Timestamptz, _>(op.now)
-        .execute(conn)
-        .await?;
     diesel::sql_query("SELECT sc_idempotency_store($1, $2, $3, $4, $5, $6)")
         .bind::<Text, _>(scope(op))
         .bind::<Text, _>(op.operation)
