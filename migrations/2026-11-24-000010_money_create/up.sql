@@ -90,7 +90,7 @@ CREATE INDEX payment_allocations_invoice ON payment_allocations (tenant_id, invo
 CREATE INDEX payment_allocations_partner ON payment_allocations (partner_id);
 CREATE TRIGGER payment_allocations_append_only BEFORE UPDATE OR DELETE ON payment_allocations
   FOR EACH ROW EXECUTE FUNCTION sc_append_only();
-SELECT sc_protect('payment_allocations', NULL, 'SELECT, INSERT');
+SELECT sc_protect('payment_allocations', 'SELECT', 'SELECT, INSERT');
 
 -- Which line of a credit note takes back which line of its invoice, and how much: with the sign of the invoice's line.
 CREATE TABLE credit_note_lines (

@@ -57,6 +57,14 @@ CREATE FUNCTION sc_platform_template_versions(wanted uuid) RETURNS SETOF templat
 $$;
 SELECT sc_definer('sc_platform_template_versions(uuid)', 'sc_tenant, sc_partner, sc_platform');
 
+-- Whether a tenant (or, without one, a partner) can choose a template by its name: a tenant does not see its partner's.
+CREATE FUNCTION sc_template_known(p_tenant_id text, p_partner_id text, p_name text, p_mail boolean) RETURNS boolean
+  LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+  SELECT EXISTS (SELECT 1 FROM templates WHERE deleted_at IS NULL AND name = p_name AND (document_type LIKE 'email\_%') = p_mail
+    AND (scope = 'platform' OR tenant_id = p_tenant_id OR (scope = 'partner' AND partner_id = p_partner_id)))
+$$;
+SELECT sc_definer('sc_template_known(text, text, text, boolean)', 'sc_tenant, sc_partner, sc_platform');
+
 -- The electronic invoice that a document was issued as, byte for byte: kept for ten years, never made again.
 CREATE TABLE invoice_originals (
   tenant_id text NOT NULL,

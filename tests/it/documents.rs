@@ -2,11 +2,13 @@
 use crate::admin_billing::INVOICES;
 use crate::support::{finalize, verified};
 use chrono::{DateTime, Utc};
+use futures::StreamExt;
 use scaicontrol_einvoice::{Limits, extract, validate};
 use scaicontrol_server::documents::pdf;
 use scaicontrol_server::op::OpContext;
 use scaicontrol_tests::given::{self, Tenant};
-use scaicontrol_tests::{Answer, TestApp, renderer};
+use scaicontrol_tests::{Answer, TestApp, body, renderer};
+use scaicontrol_types as types;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -51,6 +53,10 @@ impl Given {
         }
         let put = self.app.call("PUT", "/api/v1/billing/billing-profile").token(&self.tenant.admin);
         put.json(&profile).send().await.expect(200);
+    }
+    async fn seller(&self, fields: Value) {
+        let path = "/api/v1/admin/partners/prt_north";
+        self.app.call("PATCH", path).token(&self.admin).json(&fields).send().await.expect(200);
     }
     async fn issued(&self) -> Uuid {
         let id = given::draft(&self.app, &self.admin, &self.tenant, "10000").await;
@@ -130,44 +136,87 @@ async fn a_credit_note_comes_in_the_format_of_its_invoice() {
     assert!(text.contains("381") && text.contains("SCAI-2026-000001") && text.contains("Returned"), "{text}");
 }
 
+/// A German seller in Peppol without the contact that the rules for such sellers ask for, and a German buyer in Peppol.
+async fn without_contact() -> Given {
+    let g = given().await;
+    let seller = json!({
+        "seller_contact_name": null, "seller_country_code": "DE", "seller_city": "Berlin", "seller_postal_code": "10115",
+        "seller_vat_number": "DE136695976", "seller_registration_number": "HRB 1234", "seller_peppol_id": "DE136695976",
+        "seller_peppol_scheme": "9930", "seller_iban": "DE89370400440532013000",
+    });
+    g.seller(seller).await;
+    g
+}
+
+/// A German business that is reached through Peppol.
+fn german(fields: Value) -> Value {
+    let mut profile = json!({
+        "postal_code": "80331", "city": "Muenchen", "country_code": "DE", "preferred_einvoice_format": "ubl",
+        "peppol_id": "DE129273398", "peppol_scheme": "9930", "buyer_reference": "PO-1",
+    });
+    for (name, value) in fields.as_object().into_iter().flatten() {
+        profile[name] = value.clone();
+    }
+    profile
+}
+
 #[tokio::test]
 async fn a_rule_that_is_broken_keeps_the_draft() {
-    let g = given().await;
-    // A German public buyer can only be reached by XRechnung, which wants the seller's account.
-    let leitweg = json!({"preferred_einvoice_format": "xrechnung", "leitweg_id": "04011000-1234512345-06", "buyer_reference": null});
-    g.profile(leitweg).await;
-    let none = json!({"seller_iban": null, "seller_bic": null});
-    let partner = "/api/v1/admin/partners/prt_north";
-    g.app.call("PATCH", partner).token(&g.admin).json(&none).send().await.expect(200);
+    let g = without_contact().await;
+    // A public buyer takes no other form.
+    g.profile(german(json!({"leitweg_id": "04011000-1234512345-06"}))).await;
     let id = given::draft(&g.app, &g.admin, &g.tenant, "10000").await;
     let path = format!("{INVOICES}/{id}/finalize");
-    let refused = g.post(&path, &g.admin, &json!({})).await.refused(400);
-    refused.says("BR-DE-").names("partner.seller_iban");
+    let refused = g.post(&path, &g.admin, &json!(null)).await.refused(400);
+    refused.says("DE-R-").names("partner.seller_contact_name");
     let rows = g.rows("SELECT status, number IS NULL FROM invoices").await;
     assert_eq!((rows[0].get::<_, &str>(0), rows[0].get::<_, bool>(1)), ("draft", true));
     let spent = "SELECT (SELECT count(*) FROM invoice_numbers) + (SELECT count(*) FROM journals) + (SELECT count(*) FROM invoice_pdfs)";
     assert_eq!(g.rows(spent).await[0].get::<_, i64>(0), 0);
-    let iban = json!({"seller_iban": "NL91ABNA0417164300"});
-    g.app.call("PATCH", partner).token(&g.admin).json(&iban).send().await.expect(200);
+    g.seller(json!({"seller_contact_name": "Finance desk"})).await;
     finalize(&g.app, &g.admin, id).await;
     assert_eq!(g.rows("SELECT number FROM invoices").await[0].get::<_, &str>(0), "SCAI-2026-000001");
+    assert_eq!(g.rows("SELECT profile FROM invoice_originals").await[0].get::<_, &str>(0), "peppol_bis3");
 }
 
 #[tokio::test]
 async fn what_only_the_preferred_format_asks_does_not_hold_an_invoice_up() {
-    let g = given().await;
-    g.profile(json!({"preferred_einvoice_format": "xrechnung", "buyer_reference": "PO-1"})).await;
-    let none = json!({"seller_iban": null});
-    let partner = "/api/v1/admin/partners/prt_north";
-    g.app.call("PATCH", partner).token(&g.admin).json(&none).send().await.expect(200);
+    let g = without_contact().await;
+    g.profile(german(json!({}))).await;
     let id = g.issued().await;
     let xml = g.own(id, "download").await;
     is_valid(&xml.body);
-    assert_eq!(g.rows("SELECT format FROM invoice_originals").await[0].get::<_, &str>(0), "ubl");
+    assert_eq!(g.rows("SELECT profile FROM invoice_originals").await[0].get::<_, &str>(0), "ubl");
     let told = g.rows("SELECT message, parameters FROM notifications").await;
     assert_eq!(told[0].get::<_, &str>(0), "einvoice_fallback");
     assert_eq!(told[0].get::<_, Value>(1)["number"], "SCAI-2026-000001");
-    g.own(id, "download?format=xrechnung").await.refused(400).names("partner.seller_iban");
+    g.own(id, "download?format=xrechnung").await.refused(400).names("partner.seller_contact_name");
+}
+
+#[tokio::test]
+async fn by_the_client() {
+    let g = given().await;
+    let id = g.issued().await;
+    let (admin, own) = (g.app.client(&g.admin), g.app.client(&g.tenant.admin));
+    let read = async |stream: scaicontrol_client::ByteStream| {
+        let chunks: Vec<_> = stream.into_inner().collect().await;
+        chunks.into_iter().map(|c| c.expect("a chunk").len()).sum::<usize>()
+    };
+    let pdf = admin.admin_invoice_pdf_download().invoice_id(id).send().await.expect("a PDF");
+    assert!(read(pdf.into_inner()).await > 5_000);
+    let pdf = own.invoice_pdf_download().invoice_id(id).send().await.expect("a PDF");
+    assert!(read(pdf.into_inner()).await > 5_000);
+    let xml = admin.admin_invoice_einvoice_download().invoice_id(id).send().await.expect("an XML");
+    assert!(read(xml.into_inner()).await > 2_000);
+    let xml = own.invoice_einvoice_download().invoice_id(id).send().await.expect("an XML");
+    assert!(read(xml.into_inner()).await > 2_000);
+    let anew = admin.admin_invoice_regenerate_pdf().invoice_id(id).send().await.expect("anew").into_inner();
+    assert_eq!(anew.data.id, id);
+    let nobody = || body::<types::InvoiceSendRequest>(json!({}));
+    let mail = admin.admin_invoice_send().invoice_id(id).body(nobody()).send().await.expect("queued");
+    assert_eq!(mail.into_inner().data.to, "finance@example.com");
+    let mail = own.invoice_send().invoice_id(id).body(nobody()).send().await.expect("queued").into_inner();
+    assert_eq!(mail.data.status, types::InvoiceStatus::Sent);
 }
 
 #[tokio::test]

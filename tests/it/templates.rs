@@ -193,6 +193,9 @@ async fn previews() {
     let mail = g
         .id(&g.admin, json!({"document_type": "email_invoice", "subject": "Invoice {{ invoice.number }}", "html_content": "<p>{{ totals.total }}</p><script>alert(1)</script>"}))
         .await;
+    let client = g.app.client(&g.admin);
+    let asked: types::TemplatePreviewRequest = body(json!({}));
+    client.admin_template_preview().template_id(mail.as_str()).body(asked).send().await.expect("a preview");
     let html = g.preview(&mail, json!({})).await;
     html.expect_bytes(200);
     let text = String::from_utf8_lossy(&html.body).into_owned();

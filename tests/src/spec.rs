@@ -125,7 +125,11 @@ pub fn problems(
         }
         (Some(c), m) => {
             let m = m.unwrap_or("nothing");
-            match c.get(m).or_else(|| c.get(&format!("{}/*", m.split('/').next().unwrap_or_default()))) {
+            match c
+                .get(m)
+                .or_else(|| c.get(&format!("{}/*", m.split('/').next().unwrap_or_default())))
+                .or_else(|| c.get("*/*"))
+            {
                 Some(media) => media,
                 None => return vec![format!("{}: {status} with {m} is not documented", operation.id)],
             }

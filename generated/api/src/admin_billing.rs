@@ -498,7 +498,7 @@ pub trait AdminBillingApi {
     /// Takes the template out of use; versions that issued documents were rendered with are kept for them.
     /// 403 for a partner on a platform template; 404 when it does not exist for the caller; 409 when it is
     /// the last one that a billing profile's or partner's template name leads to. Behind all stored
-    /// templates stand those that come with the program, under the name `default`.
+    /// templates stand those that come with the program, under the name `standard`.
     #[endpoint {
         method = DELETE,
         path = "/api/v1/admin/billing/templates/{template_id}",

@@ -275,7 +275,7 @@ impl Client {
     }
     /**Delete a template
 
-    Takes the template out of use; versions that issued documents were rendered with are kept for them. 403 for a partner on a platform template; 404 when it does not exist for the caller; 409 when it is the last one that a billing profile's or partner's template name leads to. Behind all stored templates stand those that come with the program, under the name `default`.
+    Takes the template out of use; versions that issued documents were rendered with are kept for them. 403 for a partner on a platform template; 404 when it does not exist for the caller; 409 when it is the last one that a billing profile's or partner's template name leads to. Behind all stored templates stand those that come with the program, under the name `standard`.
 
     Sends a `DELETE` request to `/api/v1/admin/billing/templates/{template_id}`
 

@@ -22,9 +22,6 @@ const EAS: &[&str] = &[
     "9952", "9953", "9957", "9959",
 ];
 
-/// The platform's own templates.
-const PLATFORM_TEMPLATES: &[&str] = &["standard"];
-
 /// Longest metadata, as JSON.
 const METADATA_BYTES_MAX: usize = 16 * 1024;
 
@@ -117,12 +114,6 @@ impl Checks {
         self.require(scheme.1.is_none() || id.1.is_some(), id.0, "is needed with a Peppol scheme");
         let known = scheme.1.is_none_or(|code| EAS.binary_search(&code).is_ok());
         self.require(known, scheme.0, "is not a code of the EAS list");
-    }
-
-    /// The name of a template of the platform. Partners have none of their own yet.
-    pub fn template(&mut self, field: &str, name: Option<&str>) {
-        let known = name.is_none_or(|name| PLATFORM_TEMPLATES.contains(&name));
-        self.require(known, field, "there is no template with this name");
     }
 
     /// Free data: at most 16 KiB as JSON. Its number of keys is limited by the specification.

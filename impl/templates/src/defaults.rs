@@ -7,7 +7,7 @@ use crate::kind::Kind;
 use crate::locale::Language;
 
 /// The name that the default templates are found by.
-pub const DEFAULT_NAME: &str = "default";
+pub const DEFAULT_NAME: &str = "standard";
 
 /// A template that comes with the product.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,6 +14,7 @@ use crate::db::page::PageRequest;
 use crate::error::{Error, Field, Result};
 use crate::events::{self, Event};
 use crate::op::{OpContext, Scope};
+use crate::templates;
 use scaicontrol_domain::ids;
 use scaicontrol_types as api;
 
@@ -59,6 +60,7 @@ pub async fn create(
         .once(op, "admin_partner_create", async |conn| {
             let mut row = changed(&app.config, &unconfigured(op, &partner_id), &given)?;
             home_tenant_check(conn, &row).await?;
+            templates_known(conn, None, &row).await?;
             let event = view::linked(&row, op.now);
             row.event_sequence = i64::from(event.is_some());
             store::partner_insert(conn, &row).await?;
@@ -98,6 +100,7 @@ pub async fn update(
             if after == before {
                 return Ok(view::partner(after));
             }
+            templates_known(conn, Some(&before), &after).await?;
             after.updated_at = op.now;
             tell(conn, op, &before, &mut after).await?;
             store::partner_update(conn, &after).await?;
@@ -105,6 +108,14 @@ pub async fn update(
             Ok(view::partner(after))
         })
         .await
+}
+
+/// A template that is chosen anew must be there.
+async fn templates_known(conn: &mut Conn, before: Option<&PartnerRow>, after: &PartnerRow) -> Result<()> {
+    let chosen = |was: Option<&Option<String>>, is: &Option<String>| is.clone().filter(|_| was != Some(is));
+    let document = chosen(before.map(|b| &b.invoice_template_name), &after.invoice_template_name);
+    let mail = chosen(before.map(|b| &b.email_template_name), &after.email_template_name);
+    templates::require(conn, (None, &after.partner_id), document.as_deref(), mail.as_deref()).await
 }
 
 /// A partner of which only the id is known.
@@ -239,8 +250,6 @@ fn check(checks: &mut Checks, config: &Config, row: &mut PartnerRow) {
         ("seller_peppol_scheme", row.seller_peppol_scheme.as_deref()),
     );
     checks.timezone("timezone", &row.timezone);
-    checks.template("invoice_template_name", row.invoice_template_name.as_deref());
-    checks.template("email_template_name", row.email_template_name.as_deref());
     if let Some(url) = row.logo_url.as_deref() {
         checks.url(config, "logo_url", url);
     }

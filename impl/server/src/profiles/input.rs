@@ -163,8 +163,6 @@ fn together(checks: &mut Checks, row: &ProfileRow) {
     checks.peppol(("peppol_id", row.peppol_id.as_deref()), ("peppol_scheme", row.peppol_scheme.as_deref()));
     let leitweg = row.leitweg_id.as_deref().is_none_or(ids::is_leitweg_id);
     checks.require(leitweg, "leitweg_id", "is not a Leitweg-ID: form or check digits are wrong");
-    checks.template("invoice_template_name", row.invoice_template_name.as_deref());
-    checks.template("email_template_name", row.email_template_name.as_deref());
     if row.preferred_einvoice_format.as_deref() == Some(api::EinvoiceFormat::Xrechnung.as_str()) {
         checks.require(row.contact_email.is_some(), "contact_email", "is needed for xrechnung");
         let routed = row.leitweg_id.is_some() || row.buyer_reference.is_some();

@@ -17,6 +17,7 @@ use crate::directory::store::TenantRow;
 use crate::error::{Error, Result};
 use crate::events::{self, Event};
 use crate::op::OpContext;
+use crate::templates;
 use input::{Created, Input};
 use scaicontrol_types as api;
 
@@ -67,6 +68,7 @@ async fn save(
             if before.as_ref() == Some(&after) {
                 return view::profile(after);
             }
+            templates_known(conn, &tenant, before.as_ref(), &after).await?;
             after.updated_at = op.now;
             match &before {
                 None => store::insert(conn, &after).await?,
@@ -84,6 +86,20 @@ async fn save(
             view::profile(after)
         })
         .await
+}
+
+/// A template that is chosen anew must be there.
+async fn templates_known(
+    conn: &mut Conn,
+    tenant: &TenantRow,
+    before: Option<&ProfileRow>,
+    after: &ProfileRow,
+) -> Result<()> {
+    let owner = (Some(tenant.tenant_id.as_str()), tenant.partner_id.as_str());
+    let chosen = |was: Option<&Option<String>>, is: &Option<String>| is.clone().filter(|_| was != Some(is));
+    let document = chosen(before.map(|b| &b.invoice_template_name), &after.invoice_template_name);
+    let mail = chosen(before.map(|b| &b.email_template_name), &after.email_template_name);
+    templates::require(conn, owner, document.as_deref(), mail.as_deref()).await
 }
 
 async fn tell(

@@ -14,7 +14,7 @@ use crate::error::{Error, Field, Result};
 use crate::op::{OpContext, Scope};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use scaicontrol_templates::{Kind, Template};
+use scaicontrol_templates::{Kind, Template, defaults};
 use scaicontrol_types as api;
 use std::collections::BTreeMap;
 use store::{Filter, TemplateRow, VersionRow};
@@ -271,4 +271,36 @@ fn audited(row: &TemplateRow) -> audit::Entry<'_> {
         partner_id: row.partner_id.as_deref(),
         reason: None,
     }
+}
+
+diesel::define_sql_function! {
+    /// Whether there is a template of that name; see the migrations.
+    fn sc_template_known(
+        tenant_id: diesel::sql_types::Nullable<diesel::sql_types::Text>,
+        partner_id: diesel::sql_types::Text,
+        name: diesel::sql_types::Text,
+        mail: diesel::sql_types::Bool
+    ) -> diesel::sql_types::Bool;
+}
+
+/// Refuses names that lead to no template: of documents, and of mails. `owner` is a tenant (or none) and its partner.
+pub async fn require(
+    conn: &mut Conn,
+    (tenant_id, partner_id): (Option<&str>, &str),
+    document: Option<&str>,
+    mail: Option<&str>,
+) -> Result<()> {
+    let mut wrong = Vec::new();
+    for (field, name, is_mail) in
+        [("invoice_template_name", document, false), ("email_template_name", mail, true)]
+    {
+        let Some(name) = name.filter(|name| *name != defaults::DEFAULT_NAME) else { continue };
+        let known: bool =
+            diesel::select(sc_template_known(tenant_id, partner_id, name, is_mail)).get_result(conn).await?;
+        if !known {
+            let message = "there is no template with this name".into();
+            wrong.push(Field { field: field.into(), message });
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(Error::fields(wrong)) }
 }
