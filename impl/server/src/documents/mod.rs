@@ -120,16 +120,21 @@ pub async fn einvoice(
         .await?;
     let issued_in: Format = kept.format.parse().map_err(Error::internal)?;
     let format = format.unwrap_or(issued_in);
-    let document = original::document(&issued.row, &issued.lines, &issued.about)?;
     // Both hybrids hold the same XML.
     let is_original = format == issued_in || (format.is_hybrid() && issued_in.is_hybrid());
-    let mut built = original::copy(&document, format)?;
-    if is_original {
-        built.bytes = kept.content;
-    }
+    let xml = if is_original {
+        kept.content
+    } else {
+        let document = original::document(&issued.row, &issued.lines, &issued.about)?;
+        original::copy(&document, format)?.bytes
+    };
     if !format.is_hybrid() {
-        return Ok(File { bytes: built.bytes, media_type: built.media_type, name: built.file_name });
+        return Ok(File {
+            bytes: xml,
+            media_type: "application/xml",
+            name: format!("{}.xml", issued.number()),
+        });
     }
     let plain = pdf::download(op, app, invoice_id).await?;
-    Ok(File { bytes: hybrid(&issued, &plain.bytes, &built.bytes)?, ..plain })
+    Ok(File { bytes: hybrid(&issued, &plain.bytes, &xml)?, ..plain })
 }

@@ -259,17 +259,10 @@ mod tests {
     fn fields_that_do_not_hold_are_named_together() {
         let wrong = json!({
             "company_name": " ", "country_code": "ZZ", "vat_number": "DE136695970", "peppol_id": "1", "leitweg_id": "04011000-1234512345-07",
-            "invoice_template_name": "none", "preferred_einvoice_format": "xrechnung",
+            "preferred_einvoice_format": "xrechnung",
         });
         let fields = refused(tenant(wrong).row(None, CREATED));
-        for field in [
-            "company_name",
-            "country_code",
-            "vat_number",
-            "peppol_scheme",
-            "invoice_template_name",
-            "contact_email",
-        ] {
+        for field in ["company_name", "country_code", "vat_number", "peppol_scheme", "contact_email"] {
             assert!(fields.iter().any(|f| f == field), "{field} in {fields:?}");
         }
         let german = json!({"leitweg_id": "04011000-1234512345-06", "contact_email": "a@b.example", "preferred_einvoice_format": "xrechnung"});
