@@ -220,7 +220,7 @@ async fn each_sees_what_is_its_own() {
             };
             let answer =
                 world.app.call("GET", &path(operation, &world, Some(side))).token(token).send().await;
-            answer.expect(200);
+            answer.expect_bytes(200);
         }
         let list = world
             .app
