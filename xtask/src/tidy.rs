@@ -10,7 +10,7 @@ use syn::visit::Visit;
 const FILE_LINES_MAX: usize = 800;
 const FN_LINES_MAX: usize = 150;
 /// A test that is a list of cases may be longer.
-const TEST_LINES_MAX: usize = 120;
+const TEST_LINES_MAX: usize = 150;
 /// Folders of handwritten Rust; `support` and the tests of the generated crates are handwritten too.
 const HANDWRITTEN: [&str; 6] = [
     "impl/",
@@ -81,7 +81,8 @@ fn any_file(file: &str, text: &str, problems: &mut Vec<String>) {
 fn rust_file(file: &str, text: &str, problems: &mut Vec<String>) {
     // The unit tests of a file stand at its end and do not count.
     let lines = text.lines().take_while(|l| *l != "#[cfg(test)]").count();
-    if lines > FILE_LINES_MAX {
+    // The list of tables has as many lines as the tables have columns.
+    if lines > FILE_LINES_MAX && !file.ends_with("/db/schema.rs") {
         problems
             .push(format!("{file}: {lines} lines, at most {FILE_LINES_MAX}: split it by what it is about"));
     }
