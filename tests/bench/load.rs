@@ -33,6 +33,10 @@ impl Template {
         template.headers.insert(header::CONTENT_TYPE, value("application/json"));
         template
     }
+    /// A PUT of JSON that must be answered with 200.
+    pub fn put(addr: SocketAddr) -> Template {
+        Template { method: Method::PUT, ..Template::post(addr, 200, b"") }
+    }
     #[must_use]
     pub fn header(mut self, name: &str, text: &str) -> Template {
         self.headers.insert(name.parse::<HeaderName>().expect("a header's name"), value(text));

@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool")]
 #![allow(clippy::missing_panics_doc, reason = "a benchmark that cannot go on panics")]
 mod fill;
+mod finalize;
 mod ingest;
 mod lists;
 mod load;
@@ -26,8 +27,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 const USAGE: &str = "usage: bench [NAME…] --server PROGRAM [--json FILE] [--quick] [--rounds N] [--stored N]
-  NAME  ingest, ingest_single, quota, reads, lists, start; none: all of them";
-const NAMES: [&str; 6] = ["start", "reads", "quota", "ingest_single", "lists", "ingest"];
+  NAME  ingest, ingest_single, quota, reads, lists, start, finalize, einvoice; none: all of them";
+const NAMES: [&str; 8] =
+    ["start", "reads", "quota", "ingest_single", "einvoice", "finalize", "lists", "ingest"];
 
 struct Options {
     names: Vec<&'static str>,
@@ -148,6 +150,8 @@ async fn run(options: &Options) -> Result<(), String> {
             "quota" => quota::run(&bench).await,
             "reads" => reads::run(&bench).await,
             "lists" => lists::run(&bench).await,
+            "finalize" => finalize::run(&bench).await,
+            "einvoice" => finalize::einvoice(&bench),
             _ => start::run(&bench).await,
         };
         println!("{}", report.text());

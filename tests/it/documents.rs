@@ -257,7 +257,8 @@ async fn a_renderer_that_fails_holds_nothing_up() {
     assert_eq!(row.get::<_, &str>(0), "queued");
     assert!(row.get::<_, Option<String>>(1).is_some_and(|f| f.contains("renderer")));
     assert!(
-        row.get::<_, Option<DateTime<Utc>>>(2).is_some_and(|at| scaicontrol_server::clock::Clock::Real.now() < at),
+        row.get::<_, Option<DateTime<Utc>>>(2)
+            .is_some_and(|at| scaicontrol_server::clock::Clock::Real.now() < at),
         "it is tried again later"
     );
     verified(&g.app).await;
