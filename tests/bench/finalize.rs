@@ -25,7 +25,7 @@ fn uri(path: &str) -> Uri {
 /// A seller, and buyers who are known from their first tokens.
 async fn parties(bench: &Bench, server: &Server) {
     let partner = json!({
-        "partner_id": "prt_bench", "legal_name": "Noord Software B.V.", "seller_address_line1": "Keizersgracht 12",
+        "partner_id": "prt_bench", "name": "Noord", "legal_name": "Noord Software B.V.", "seller_address_line1": "Keizersgracht 12",
         "seller_postal_code": "1015 CN", "seller_city": "Amsterdam", "seller_country_code": "NL",
         "seller_vat_number": "NL123456782B90", "seller_registration_number": "34123456", "timezone": "Europe/Amsterdam",
         "seller_iban": "NL91ABNA0417164300", "seller_email": "billing@example.com",
