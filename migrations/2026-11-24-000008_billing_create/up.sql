@@ -24,7 +24,6 @@ CREATE TABLE invoices (
   vat_details jsonb,
   notes text,
   referenced_invoice_id uuid,
-  pdf_url text,
   -- Local date (partner's timezone) on which what it bills fell due: what falls due together is billed together.
   -- Null on drafts made by hand.
   run_date date,
@@ -104,8 +103,8 @@ BEGIN
   IF TG_OP = 'DELETE' THEN
     RAISE EXCEPTION 'invoice % has a number and cannot be deleted', OLD.number USING ERRCODE = 'restrict_violation';
   END IF;
-  IF (to_jsonb(NEW) - '{status,paid_cents,credited_cents,due_cents,pdf_url,sent_at,paid_at,voided_at,payment_reversed_at,updated_at}'::text[])
-     IS DISTINCT FROM (to_jsonb(OLD) - '{status,paid_cents,credited_cents,due_cents,pdf_url,sent_at,paid_at,voided_at,payment_reversed_at,updated_at}'::text[]) THEN
+  IF (to_jsonb(NEW) - '{status,paid_cents,credited_cents,due_cents,sent_at,paid_at,voided_at,payment_reversed_at,updated_at}'::text[])
+     IS DISTINCT FROM (to_jsonb(OLD) - '{status,paid_cents,credited_cents,due_cents,sent_at,paid_at,voided_at,payment_reversed_at,updated_at}'::text[]) THEN
     RAISE EXCEPTION 'invoice % has a number and cannot be changed', OLD.number USING ERRCODE = 'restrict_violation';
   END IF;
   RETURN NEW;

@@ -37,7 +37,8 @@ pub trait AdminBillingApi {
     /// Bills everything that is due by `until` and not billed yet: base prices in advance, closed usage in
     /// arrears. What one tenant owes one partner in one currency, due on the same local day, becomes one
     /// draft invoice, made an hour (a setting) after its boundary so that late usage gets onto it; the first
-    /// period of a subscription is invoiced at once and by itself. The drafts are then finalized one by one.
+    /// period of a subscription is invoiced at once and by itself. They stay drafts until they are
+    /// finalized.
     ///
     /// Each thing due is billed once, ever: running it again, twice at once, or after a crash neither
     /// repeats nor skips anything, and a run with nothing due answers empty lists. With `dry_run` the same

@@ -145,7 +145,7 @@ impl Client {
     }
     /**Run billing
 
-    Bills everything that is due by `until` and not billed yet: base prices in advance, closed usage in arrears. What one tenant owes one partner in one currency, due on the same local day, becomes one draft invoice, made an hour (a setting) after its boundary so that late usage gets onto it; the first period of a subscription is invoiced at once and by itself. The drafts are then finalized one by one.
+    Bills everything that is due by `until` and not billed yet: base prices in advance, closed usage in arrears. What one tenant owes one partner in one currency, due on the same local day, becomes one draft invoice, made an hour (a setting) after its boundary so that late usage gets onto it; the first period of a subscription is invoiced at once and by itself. They stay drafts until they are finalized.
 
     Each thing due is billed once, ever: running it again, twice at once, or after a crash neither repeats nor skips anything, and a run with nothing due answers empty lists. With `dry_run` the same computation is made and nothing is written. One call makes at most 1,000 invoices and says in `has_more` whether more are due. A tenant whose billing would run away (too many lines or periods) is parked and named, and the others go on.
 

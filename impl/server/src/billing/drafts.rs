@@ -79,7 +79,6 @@ pub fn new_draft(op: &OpContext, tenant_id: &str, partner_id: &str, currency: &s
         vat_details: None,
         notes: None,
         referenced_invoice_id: None,
-        pdf_url: None,
         run_date: None,
         created_at: op.now,
         updated_at: op.now,

@@ -39,7 +39,6 @@ pub struct InvoiceRow {
     pub vat_details: Option<serde_json::Value>,
     pub notes: Option<String>,
     pub referenced_invoice_id: Option<Uuid>,
-    pub pdf_url: Option<String>,
     pub run_date: Option<NaiveDate>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,

@@ -229,7 +229,6 @@ diesel::table! {
         vat_details -> Nullable<Jsonb>,
         notes -> Nullable<Text>,
         referenced_invoice_id -> Nullable<Uuid>,
-        pdf_url -> Nullable<Text>,
         run_date -> Nullable<Date>,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,

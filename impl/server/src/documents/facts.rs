@@ -2,6 +2,7 @@
 //!
 //! Only what was frozen with the document is told: what was paid or credited later does not change a PDF, so that the same
 //! document and template make the same bytes at any time.
+use super::frozen;
 use super::original::Circumstances;
 use crate::billing::store::{InvoiceRow, LineRow};
 use crate::error::{Error, Result};
@@ -11,7 +12,6 @@ use scaicontrol_domain::invoice::DocumentType;
 use scaicontrol_domain::money::{Cents, Currency};
 use scaicontrol_templates::document::{Document, Line, Party, PaymentMeans, TaxCurrency, TaxGroup};
 use scaicontrol_types::{PartySnapshot, VatDetails};
-use serde::de::DeserializeOwned;
 
 /// What a template is told of an issued document.
 pub fn document(row: &InvoiceRow, lines: &[LineRow], about: &Circumstances) -> Result<Document> {
@@ -49,11 +49,6 @@ pub fn document(row: &InvoiceRow, lines: &[LineRow], about: &Circumstances) -> R
         due: Cents(due),
         payment: PaymentMeans::Transfer,
     })
-}
-
-fn frozen<T: DeserializeOwned>(snapshot: Option<&serde_json::Value>) -> Result<T> {
-    let snapshot = snapshot.ok_or_else(|| Error::internal("a document without its snapshot"))?;
-    serde_json::from_value(snapshot.clone()).map_err(Error::internal)
 }
 
 fn period(start: Option<NaiveDate>, end: Option<NaiveDate>) -> Option<(NaiveDate, NaiveDate)> {

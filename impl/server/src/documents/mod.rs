@@ -22,6 +22,7 @@ use http::{HeaderValue, header::CACHE_CONTROL};
 use original::Circumstances;
 use scaicontrol_api::Download;
 use scaicontrol_einvoice::{Format, embed};
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 /// Name of the seller's logo among the images of a render job.
@@ -44,6 +45,12 @@ impl From<File> for Download {
         answer.headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
         answer
     }
+}
+
+/// What was frozen with a document.
+fn frozen<T: DeserializeOwned>(snapshot: Option<&serde_json::Value>) -> Result<T> {
+    let snapshot = snapshot.ok_or_else(|| Error::internal("a document without its snapshot"))?;
+    serde_json::from_value(snapshot.clone()).map_err(Error::internal)
 }
 
 /// A document's PDF with its XML inside.

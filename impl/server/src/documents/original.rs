@@ -2,6 +2,7 @@
 //!
 //! It is made from what is frozen with the document, and checked by every rule before the number is spent: a number of
 //! the same form stands in for it. What is written then differs in the number alone, and is kept byte for byte.
+use super::frozen;
 use crate::billing::store::{InvoiceRow, LineRow};
 use crate::db::Conn;
 use crate::db::schema::{billing_profiles, invoice_originals, invoices, notifications};
@@ -14,7 +15,6 @@ use scaicontrol_domain::money::Currency;
 use scaicontrol_einvoice::{
     Built, Document, Format, Line, Party, Payment, Preceding, Profile, Severity, Vat, Violation, build,
 };
-use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -72,11 +72,6 @@ pub fn document(row: &InvoiceRow, lines: &[LineRow], about: &Circumstances) -> R
         reason: about.reason.clone(),
         preceding: of_document.map(|(_, p)| p.clone()).collect(),
     })
-}
-
-fn frozen<T: DeserializeOwned>(snapshot: Option<&serde_json::Value>) -> Result<T> {
-    let snapshot = snapshot.ok_or_else(|| Error::internal("a document without its snapshot"))?;
-    serde_json::from_value(snapshot.clone()).map_err(Error::internal)
 }
 
 fn line(row: &LineRow, about: &Circumstances) -> Result<Line> {

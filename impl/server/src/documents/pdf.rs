@@ -4,7 +4,7 @@
 //! makes the same bytes. They are kept in the object store under their digest. Rendering and storing happen outside of
 //! every transaction.
 use super::store::{self, PdfRow};
-use super::{File, Issued, LOGO, facts, send};
+use super::{File, Issued, LOGO, facts, frozen, send};
 use crate::app::Control;
 use crate::audit;
 use crate::billing::store::InvoiceRow;
@@ -76,7 +76,10 @@ pub async fn download(op: &OpContext, app: &Control, invoice_id: Uuid) -> Result
 pub async fn regenerate(op: &OpContext, app: &Control, invoice_id: Uuid) -> Result<InvoiceResponse> {
     let issued = app.db.read(op, async |conn| Issued::load(conn, invoice_id).await).await?;
     let chosen = app.db.read(op, async |conn| choose(conn, &issued).await).await?;
-    let bytes = chosen.render(app, &issued).await?;
+    let bytes = chosen.render(app, &issued).await.map_err(|error| {
+        slog::warn!(app.log, "rendering failed"; "invoice" => %invoice_id, "error" => %error);
+        unavailable()
+    })?;
     let made = keep(app, &bytes).await?;
     app.db
         .once(op, "admin_invoice_regenerate_pdf", async |conn| {
@@ -130,7 +133,7 @@ async fn render(op: &OpContext, app: &Control, issued: &Issued, row: PdfRow) -> 
     let done = async {
         let chosen = app
             .db
-            .tx(op, "pdf_choose", async |conn| match Chosen::of(conn, &row).await? {
+            .read(op, async |conn| match Chosen::of(conn, &row).await? {
                 Some(chosen) => Ok(chosen),
                 None => choose(conn, issued).await,
             })
@@ -150,9 +153,14 @@ async fn render(op: &OpContext, app: &Control, issued: &Issued, row: PdfRow) -> 
                 .tx(op, "pdf_failed", async |conn| store::failed(conn, &row, machine_now(), &text).await)
                 .await?;
             slog::warn!(app.log, "rendering failed"; "invoice" => %row.invoice_id, "error" => text);
-            Err(Error::Unavailable("the PDF cannot be rendered at the moment".into()))
+            Err(unavailable())
         }
     }
+}
+
+/// Why exactly is in the log and on the row; the caller can only come back.
+fn unavailable() -> Error {
+    Error::Unavailable("the PDF cannot be rendered at the moment".into())
 }
 
 /// What a PDF is rendered with.
@@ -187,17 +195,12 @@ async fn choose(conn: &mut Conn, issued: &Issued) -> Result<Chosen> {
 
 /// The language that a document is written in.
 pub fn language(issued: &Issued) -> Result<Language> {
-    let buyer: PartySnapshot = snapshot(issued.row.buyer_snapshot.as_ref())?;
+    let buyer: PartySnapshot = frozen(issued.row.buyer_snapshot.as_ref())?;
     Ok(buyer.language.and_then(|l| l.as_str().parse().ok()).unwrap_or(Language::En))
 }
 
 fn kind(row: &InvoiceRow) -> Result<Kind> {
     row.document_type.parse().map_err(Error::internal)
-}
-
-fn snapshot(frozen: Option<&serde_json::Value>) -> Result<PartySnapshot> {
-    let frozen = frozen.ok_or_else(|| Error::internal("a document without its snapshot"))?;
-    serde_json::from_value(frozen.clone()).map_err(Error::internal)
 }
 
 impl Chosen {
@@ -246,7 +249,8 @@ impl Chosen {
         let kind = kind(&issued.row)?;
         let template = Template { kind, subject: None, html: &self.html, css: self.css.as_deref() };
         let made = issued.row.finalized_at.unwrap_or(issued.row.created_at);
-        let logo = snapshot(issued.row.seller_snapshot.as_ref())?.logo_url;
+        let seller: PartySnapshot = frozen(issued.row.seller_snapshot.as_ref())?;
+        let logo = seller.logo_url;
         page(app, &template, &facts, self.language, made, logo.as_deref()).await
     }
 }
