@@ -91,7 +91,7 @@ CREATE TABLE invoice_pdfs (
   version integer NOT NULL CHECK (version > 0),
   partner_id text NOT NULL REFERENCES partners,
   status text NOT NULL CHECK (status IN ('queued', 'rendered', 'failed')),
-  -- What it is rendered with, decided at the first try and kept: the same bytes come out of the next.
+  -- What it was rendered with: the same makes the same bytes again.
   language text CHECK (language IN ('en', 'nl', 'de', 'fr', 'es', 'it')),
   template_id uuid,
   template_version integer,

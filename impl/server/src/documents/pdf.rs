@@ -1,26 +1,23 @@
 //! Rendering PDFs, and handing them out.
 //!
-//! What is rendered with (language, template and its version) is decided at the first try and stored, so that a later try
-//! makes the same bytes. They are kept in the object store under their digest. Rendering and storing happen outside of
-//! every transaction.
+//! What a PDF was rendered with (language, template and its version) is stored with it, and every version of a template is
+//! kept: the same bytes can be made again. They are kept in the object store under their digest. Rendering and storing
+//! happen outside of every transaction.
 use super::store::{self, PdfRow};
 use super::{File, Issued, LOGO, facts, frozen, send};
 use crate::app::Control;
 use crate::audit;
 use crate::billing::store::InvoiceRow;
 use crate::db::Conn;
-use crate::db::schema::{billing_profiles, partners};
 use crate::error::{Error, Result};
 use crate::gateways::renderer::RenderFailure;
 use crate::op::{OpContext, Scope};
-use crate::templates;
+use crate::templates::{self, Source};
 use chrono::{DateTime, Utc};
-use diesel::prelude::*;
-use diesel_async::RunQueryDsl;
 use scaicontrol_templates::context::InvoiceContext;
 use scaicontrol_templates::document::Document;
 use scaicontrol_templates::job::{Base64, Job, Limits, MAX_PDF_BYTES};
-use scaicontrol_templates::{Context, Kind, Language, Rendered, Template, defaults};
+use scaicontrol_templates::{Context, Kind, Language, Rendered, Template};
 use scaicontrol_types::{InvoiceResponse, PartySnapshot};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -131,13 +128,7 @@ pub async fn tick(op: &OpContext, app: &Control) -> Result<()> {
 /// Renders a queued version, keeps it, and notes how it went.
 async fn render(op: &OpContext, app: &Control, issued: &Issued, row: PdfRow) -> Result<Vec<u8>> {
     let done = async {
-        let chosen = app
-            .db
-            .read(op, async |conn| match Chosen::of(conn, &row).await? {
-                Some(chosen) => Ok(chosen),
-                None => choose(conn, issued).await,
-            })
-            .await?;
+        let chosen = app.db.read(op, async |conn| choose(conn, issued).await).await?;
         let bytes = chosen.render(app, issued).await?;
         let made = keep(app, &bytes).await?;
         let finished = made.rendered(op, chosen.noted(row.clone()));
@@ -167,30 +158,15 @@ fn unavailable() -> Error {
 #[derive(Clone, Debug)]
 struct Chosen {
     language: Language,
-    html: String,
-    css: Option<String>,
-    /// Template and version; none for the one that comes with the program.
-    stored: Option<(Uuid, i32)>,
+    source: Source,
 }
 
 /// The language of the buyer, and the template that its profile or its seller names.
 async fn choose(conn: &mut Conn, issued: &Issued) -> Result<Chosen> {
     let row = &issued.row;
     let language = language(issued)?;
-    let own: Option<Option<String>> = billing_profiles::table
-        .find(&row.tenant_id)
-        .select(billing_profiles::invoice_template_name)
-        .first(conn)
-        .await
-        .optional()?;
-    let sellers: Option<String> =
-        partners::table.find(&row.partner_id).select(partners::invoice_template_name).first(conn).await?;
-    let name = own.flatten().or(sellers).unwrap_or_else(|| defaults::DEFAULT_NAME.into());
     let owner = (row.tenant_id.as_str(), row.partner_id.as_str());
-    match templates::store::resolve(conn, owner, &row.document_type, &name, language.as_str()).await? {
-        None => Chosen::default_of(kind(row)?, language),
-        Some(found) => Chosen::stored(conn, found.template_id, found.version, language).await,
-    }
+    Ok(Chosen { language, source: templates::chosen(conn, owner, kind(row)?, language).await? })
 }
 
 /// The language that a document is written in.
@@ -204,50 +180,26 @@ fn kind(row: &InvoiceRow) -> Result<Kind> {
 }
 
 impl Chosen {
-    /// The template that comes with the program.
-    fn default_of(kind: Kind, language: Language) -> Result<Chosen> {
-        let found = defaults::find(kind, language).ok_or_else(|| Error::internal("no default template"))?;
-        Ok(Chosen { language, html: found.html.clone(), css: found.css.map(str::to_owned), stored: None })
-    }
-
-    /// A version of a stored template.
-    async fn stored(conn: &mut Conn, id: Uuid, version: i32, language: Language) -> Result<Chosen> {
-        let found = templates::store::version(conn, id, version).await?;
-        Ok(Chosen { language, html: found.html_content, css: found.css_content, stored: Some((id, version)) })
-    }
-
-    /// What an earlier try had chosen.
-    async fn of(conn: &mut Conn, row: &PdfRow) -> Result<Option<Chosen>> {
-        let (Some(language), Some(id), Some(version)) =
-            (&row.language, row.template_id, row.template_version)
-        else {
-            return Ok(None);
-        };
-        let language: Language = language.parse().map_err(Error::internal)?;
-        Chosen::stored(conn, id, version, language).await.map(Some)
-    }
-
     /// The row with what was chosen.
     fn noted(&self, row: PdfRow) -> PdfRow {
         PdfRow {
             language: Some(self.language.as_str().into()),
-            template_id: self.stored.map(|(id, _)| id),
-            template_version: self.stored.map(|(_, version)| version),
-            builtin_sha256: self.stored.is_none().then(|| self.digest()),
+            template_id: self.source.stored.map(|(id, _)| id),
+            template_version: self.source.stored.map(|(_, version)| version),
+            builtin_sha256: self.source.stored.is_none().then(|| self.digest()),
             ..row
         }
     }
 
     fn digest(&self) -> Vec<u8> {
-        let css = self.css.as_deref().unwrap_or_default();
-        Sha256::new().chain_update(&self.html).chain_update([0]).chain_update(css).finalize().to_vec()
+        let css = self.source.css.as_deref().unwrap_or_default();
+        Sha256::new().chain_update(&self.source.html).chain_update([0]).chain_update(css).finalize().to_vec()
     }
 
     /// The PDF of an issued document.
     async fn render(&self, app: &Control, issued: &Issued) -> Result<Vec<u8>> {
         let facts = facts::document(&issued.row, &issued.lines, &issued.about)?;
-        let kind = kind(&issued.row)?;
-        let template = Template { kind, subject: None, html: &self.html, css: self.css.as_deref() };
+        let template = self.source.as_template(kind(&issued.row)?);
         let made = issued.row.finalized_at.unwrap_or(issued.row.created_at);
         let seller: PartySnapshot = frozen(issued.row.seller_snapshot.as_ref())?;
         let logo = seller.logo_url;

@@ -18,7 +18,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use scaicontrol_einvoice::Format;
 use scaicontrol_templates::mail::{Envelope, InvoiceMail};
-use scaicontrol_templates::{Context, Kind, Language, Rendered, Template, defaults};
+use scaicontrol_templates::{Context, Kind, Language, Rendered};
 use scaicontrol_types::InvoiceMailResponse;
 use uuid::Uuid;
 
@@ -147,7 +147,8 @@ async fn write(
         "credit_note" => (Kind::EmailCreditNote, MailKind::CreditNote),
         _ => (Kind::EmailInvoice, MailKind::Invoice),
     };
-    let (name, source) = template(conn, row, kind, language).await?;
+    let owner = (row.tenant_id.as_str(), row.partner_id.as_str());
+    let source = templates::chosen(conn, owner, kind, language).await?;
     let facts = facts::document(row, &issued.lines, &issued.about)?;
     let portal_url = app.config.public_url.clone();
     let envelope = Envelope { recipient_name: None, portal_url, message: None };
@@ -167,7 +168,7 @@ async fn write(
             partner_id: &row.partner_id,
             kind: mail_kind,
             invoice_id: Some(row.invoice_id),
-            template_name: &name,
+            template_name: &source.name,
             language: language.as_str(),
             from_name: Some(&facts.seller.name),
             reply_to: seller.as_deref(),
@@ -180,50 +181,6 @@ async fn write(
     )
     .await?;
     Ok(language)
-}
-
-/// What a mail's template says.
-struct Source {
-    subject: Option<String>,
-    html: String,
-    css: Option<String>,
-}
-
-impl Source {
-    fn as_template(&self, kind: Kind) -> Template<'_> {
-        Template { kind, subject: self.subject.as_deref(), html: &self.html, css: self.css.as_deref() }
-    }
-}
-
-async fn template(
-    conn: &mut Conn,
-    row: &InvoiceRow,
-    kind: Kind,
-    language: Language,
-) -> Result<(String, Source)> {
-    let own: Option<Option<String>> = billing_profiles::table
-        .find(&row.tenant_id)
-        .select(billing_profiles::email_template_name)
-        .first(conn)
-        .await
-        .optional()?;
-    let sellers: Option<String> =
-        partners::table.find(&row.partner_id).select(partners::email_template_name).first(conn).await?;
-    let name = own.flatten().or(sellers).unwrap_or_else(|| defaults::DEFAULT_NAME.into());
-    let owner = (row.tenant_id.as_str(), row.partner_id.as_str());
-    if let Some(found) =
-        templates::store::resolve(conn, owner, kind.as_str(), &name, language.as_str()).await?
-    {
-        let v = templates::store::version(conn, found.template_id, found.version).await?;
-        return Ok((name, Source { subject: v.subject, html: v.html_content, css: v.css_content }));
-    }
-    let found = defaults::find(kind, language).ok_or_else(|| Error::internal("no default template"))?;
-    let source = Source {
-        subject: found.subject.clone(),
-        html: found.html.clone(),
-        css: found.css.map(str::to_owned),
-    };
-    Ok((defaults::DEFAULT_NAME.into(), source))
 }
 
 /// The files of a document's mail, in the object store: its PDF, with the e-invoice inside or beside it.

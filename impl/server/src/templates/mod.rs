@@ -9,12 +9,12 @@ use crate::app::Control;
 use crate::audit;
 use crate::db::Conn;
 use crate::db::page::PageRequest;
-use crate::db::schema::tenants;
+use crate::db::schema::{billing_profiles, partners, tenants};
 use crate::error::{Error, Field, Result};
 use crate::op::{OpContext, Scope};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use scaicontrol_templates::{Kind, Template, defaults};
+use scaicontrol_templates::{Kind, Language, Template, defaults};
 use scaicontrol_types as api;
 use std::collections::BTreeMap;
 use store::{Filter, TemplateRow, VersionRow};
@@ -303,4 +303,76 @@ pub async fn require(
         }
     }
     if wrong.is_empty() { Ok(()) } else { Err(Error::fields(wrong)) }
+}
+
+/// What a template says.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// What it is found by.
+    pub name: String,
+    /// Subject of a mail.
+    pub subject: Option<String>,
+    /// The content.
+    pub html: String,
+    /// The style sheet.
+    pub css: Option<String>,
+    /// Template and version; none for one that comes with the program.
+    pub stored: Option<(Uuid, i32)>,
+}
+
+impl Source {
+    /// As the engine takes it.
+    pub fn as_template(&self, kind: Kind) -> Template<'_> {
+        Template { kind, subject: self.subject.as_deref(), html: &self.html, css: self.css.as_deref() }
+    }
+
+    /// The one that comes with the program.
+    pub fn builtin(kind: Kind, language: Language) -> Result<Source> {
+        let found = defaults::find(kind, language).ok_or_else(|| Error::internal("no built-in template"))?;
+        Ok(Source {
+            name: defaults::DEFAULT_NAME.into(),
+            subject: found.subject.clone(),
+            html: found.html.clone(),
+            css: found.css.map(str::to_owned),
+            stored: None,
+        })
+    }
+
+    /// A version of a stored one.
+    pub async fn stored(conn: &mut Conn, name: String, template_id: Uuid, version: i32) -> Result<Source> {
+        let v = store::version(conn, template_id, version).await?;
+        let stored = Some((template_id, version));
+        Ok(Source { name, subject: v.subject, html: v.html_content, css: v.css_content, stored })
+    }
+}
+
+/// The template that a document or mail of a tenant is made with: of the name that its billing profile chose, else its
+/// partner, else the one that comes with the program.
+pub async fn chosen(
+    conn: &mut Conn,
+    (tenant_id, partner_id): (&str, &str),
+    kind: Kind,
+    language: Language,
+) -> Result<Source> {
+    use billing_profiles as b;
+    use partners as p;
+    let own: Option<(Option<String>, Option<String>)> = b::table
+        .find(tenant_id)
+        .select((b::invoice_template_name, b::email_template_name))
+        .first(conn)
+        .await
+        .optional()?;
+    let sellers: (Option<String>, Option<String>) = p::table
+        .find(partner_id)
+        .select((p::invoice_template_name, p::email_template_name))
+        .first(conn)
+        .await?;
+    let of_kind =
+        |(document, mail): (Option<String>, Option<String>)| if kind.is_mail() { mail } else { document };
+    let name = own.and_then(of_kind).or(of_kind(sellers)).unwrap_or_else(|| defaults::DEFAULT_NAME.into());
+    let owner = (tenant_id, partner_id);
+    match store::resolve(conn, owner, kind.as_str(), &name, language.as_str()).await? {
+        Some(found) => Source::stored(conn, name, found.template_id, found.version).await,
+        None => Source::builtin(kind, language),
+    }
 }
