@@ -70,7 +70,7 @@ type Table = (Vec<String>, BTreeMap<String, String>);
 
 /// The tables of `schema.rs`.
 fn tables_of_the_program() -> BTreeMap<String, Table> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../impl/server/src/db/schema.rs");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../impl/core/src/db/schema.rs");
     let text = std::fs::read_to_string(file).expect("schema.rs");
     let table = regex::Regex::new(r"(?s)table! \{\s*(?:#\[[^\]]*\]\s*)*(\w+) \(([^)]*)\) \{(.*?)\n    \}")
         .expect("a pattern");

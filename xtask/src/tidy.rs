@@ -116,8 +116,8 @@ fn line_rules(file: &str, at: &str, line: &str, problems: &mut Vec<String>) {
     if is_test_code && line.contains("sleep(") && !file.ends_with("wait.rs") {
         say("a test waits for a condition (`wait::until`), not for time");
     }
-    if file.starts_with("impl/server/src/") && !trimmed.starts_with("//") {
-        let server = file.trim_start_matches("impl/server/src/");
+    let ours = ["impl/core/src/", "impl/server/src/"].iter().find_map(|folder| file.strip_prefix(folder));
+    if let Some(server) = ours.filter(|_| !trimmed.starts_with("//")) {
         let uses = line.contains("reqwest::") && !line.contains("reqwest::Url");
         if uses && !server.starts_with("gateways/") {
             say("outbound HTTP lives in gateways/");

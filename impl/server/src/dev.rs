@@ -3,36 +3,19 @@
 //! Both are reached under `/dev/`. `serve` has neither the state nor the routes.
 use crate::api::Enter;
 use crate::config::parse_span;
-use crate::identity::dev_issuer::{DevIssuer, JWKS_PATH};
+use crate::identity::dev_issuer::JWKS_PATH;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::BoxFuture;
 use http::{HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use scaicontrol_api::{ApiError, Cx, PlainRoute, Request, Response};
+pub use scaicontrol_core::dev::{Dev, ISSUER_PATH, clock_at_start};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
 
-/// Where the issuer is, under the server's address.
-pub const ISSUER_PATH: &str = "/dev/issuer";
 /// Where the issuer exchanges codes for tokens, under its own address.
 const TOKEN_PATH: &str = "/api/v1/platform/oauth/token";
 const BODY_BYTES_MAX: usize = 4096;
-
-/// The state of a development server.
-#[derive(Debug)]
-pub struct Dev {
-    /// Signs tokens.
-    pub issuer: DevIssuer,
-    /// Where the time of a simulated clock is kept, so that a restart does not fall behind what is stored.
-    pub clock_file: PathBuf,
-}
-
-/// The time that a simulated clock begins with: now, or where it stood.
-pub fn clock_at_start(file: &Path, now: DateTime<Utc>) -> DateTime<Utc> {
-    let kept = std::fs::read_to_string(file).ok().and_then(|t| t.trim().parse::<DateTime<Utc>>().ok());
-    kept.map_or(now, |kept| kept.max(now))
-}
 
 type Answer = BoxFuture<'static, Result<Response, ApiError>>;
 

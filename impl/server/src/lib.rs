@@ -1,37 +1,10 @@
-//! The ScaiControl server: everything between the generated API and the database.
+//! The ScaiControl server: the handlers of the generated API, the pages, the listener and the command line.
+//!
+//! What the handlers call is in the crate `scaicontrol-core`; its modules are named here as if they stood here.
 pub mod api;
-pub mod app;
-pub mod audit;
-pub mod billing;
-pub mod catalog;
-pub mod checks;
 pub mod cli;
-pub mod clock;
-pub mod config;
-pub mod db;
 pub mod dev;
-pub mod directory;
-pub mod documents;
-pub mod error;
-pub mod events;
-pub mod gateways;
-pub mod health;
-pub mod identity;
-pub mod ledger;
-pub mod mails;
-pub mod metering;
-pub mod migrations;
-pub mod observability;
-pub mod op;
-pub mod organization;
 pub mod pages;
-pub mod payments;
-pub mod profiles;
-pub mod seed;
 pub mod server;
-pub mod settings;
-pub mod subscriptions;
-pub mod templates;
-pub mod uploads;
-pub mod vat_register;
-pub mod workers;
+
+pub use scaicontrol_core::{app, audit, billing, catalog, checks, clock, config, db, directory, documents, error, events, gateways, health, identity, ledger, mails, metering, migrations, observability, op, organization, payments, profiles, seed, settings, subscriptions, templates, uploads, vat_register, workers};

@@ -16,10 +16,8 @@ mod untagged;
 mod uploads;
 
 use crate::app::Control;
-use crate::error::{Error, Field};
 use crate::op::{Actor, Idempotency, OpContext, Scope};
-use scaicontrol_api::{ApiError, App, Auth, CallerLevel, Cx, Level, Operation, Permission, Principal};
-use scaicontrol_types::{ErrorDetail, ResponseMeta};
+use scaicontrol_api::{App, Auth, CallerLevel, Cx, Level, Operation, Permission, Principal};
 use uuid::Uuid;
 
 /// The type that every group's trait is implemented for.
@@ -56,13 +54,6 @@ pub fn control(app: &App) -> &Control {
     app.state.downcast_ref::<Control>().expect("the server put its state there when it started")
 }
 
-impl OpContext {
-    /// The `meta` of an answer.
-    pub fn meta(&self) -> ResponseMeta {
-        ResponseMeta { request_id: self.request_id.clone() }
-    }
-}
-
 fn actor(principal: &Principal) -> Actor {
     let level = match principal.level {
         CallerLevel::Public => "public",
@@ -92,26 +83,6 @@ fn scope(operation: &Operation, principal: &Principal) -> Scope {
         (Level::Platform, _) | (Level::Partner, CallerLevel::Platform) => Scope::Platform,
         (Level::Partner, _) => Scope::Partner(principal.partner_id.clone().unwrap_or_default()),
         (Level::Tenant | Level::TenantOrService | Level::Public, _) => tenant(),
-    }
-}
-
-impl From<Error> for ApiError {
-    fn from(error: Error) -> Self {
-        let with = |api: ApiError, details: Vec<Field>| {
-            api.with_details(
-                details.into_iter().map(|d| ErrorDetail { field: d.field, message: d.message }).collect(),
-            )
-        };
-        match error {
-            Error::NotFound(what) => ApiError::not_found(what),
-            Error::BadRequest { message, details } => with(ApiError::bad_request(message), details),
-            Error::Conflict(message) => ApiError::conflict(message),
-            Error::Forbidden { message, details } => with(ApiError::forbidden(message), details),
-            Error::Unauthorized(message) => ApiError::unauthorized(message),
-            Error::TooMany { retry_after_seconds } => ApiError::rate_limited(retry_after_seconds),
-            Error::Unavailable(message) => ApiError::unavailable(message, 1),
-            Error::Collision(cause) | Error::Internal(cause) => ApiError::internal(cause),
-        }
     }
 }
 

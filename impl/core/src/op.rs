@@ -5,6 +5,7 @@
 use crate::clock::Clock;
 use chrono::{DateTime, Utc};
 use std::sync::{Arc, Mutex};
+use scaicontrol_types::ResponseMeta;
 use uuid::{ContextV7, Timestamp, Uuid};
 
 /// Whose rows a transaction sees: the database role it takes, and the variable that the role's policies compare with.
@@ -132,5 +133,12 @@ impl Ids {
         let context = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let seconds = u64::try_from(now.timestamp()).unwrap_or_default();
         Uuid::new_v7(Timestamp::from_unix(&*context, seconds, now.timestamp_subsec_nanos()))
+    }
+}
+
+impl OpContext {
+    /// The `meta` of an answer.
+    pub fn meta(&self) -> ResponseMeta {
+        ResponseMeta { request_id: self.request_id.clone() }
     }
 }

@@ -1,7 +1,9 @@
 //! The one error of the actions: what a caller may know, apart from what only the log may know.
+use scaicontrol_api::ApiError;
+use scaicontrol_types::ErrorDetail;
 use std::fmt;
 
-/// What an action fails with. It knows nothing of HTTP; [`crate::api`] turns it into the envelope in the last step.
+/// What an action fails with. The last step turns it into the envelope of an answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no such thing, or it belongs to somebody else: both look the same.
@@ -130,5 +132,26 @@ pub fn on_conflict<T>(
             Err(error())
         }
         other => Ok(other?),
+    }
+}
+
+/// The envelope of an answer, in the one place where an error meets HTTP.
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        let with = |api: ApiError, details: Vec<Field>| {
+            api.with_details(
+                details.into_iter().map(|d| ErrorDetail { field: d.field, message: d.message }).collect(),
+            )
+        };
+        match error {
+            Error::NotFound(what) => ApiError::not_found(what),
+            Error::BadRequest { message, details } => with(ApiError::bad_request(message), details),
+            Error::Conflict(message) => ApiError::conflict(message),
+            Error::Forbidden { message, details } => with(ApiError::forbidden(message), details),
+            Error::Unauthorized(message) => ApiError::unauthorized(message),
+            Error::TooMany { retry_after_seconds } => ApiError::rate_limited(retry_after_seconds),
+            Error::Unavailable(message) => ApiError::unavailable(message, 1),
+            Error::Collision(cause) | Error::Internal(cause) => ApiError::internal(cause),
+        }
     }
 }
