@@ -42,7 +42,7 @@ pub async fn of_item(
 async fn base(conn: &mut Conn, op: &OpContext, item: &BilledItemRow, timezone: Tz) -> Result<Vec<LineRow>> {
     use subscription_periods as t;
     let period: PeriodRow = t::table
-        .filter(t::tenant_id.eq(&item.tenant_id).and(t::subscription_id.eq(item.subscription_id)))
+        .filter(t::tenant_id.eq(&item.tenant_id).and(t::subscription_id.eq(item.source_id)))
         .filter(t::starts_at.eq(item.period_start))
         .select(PeriodRow::as_select())
         .first(conn)
@@ -186,7 +186,7 @@ fn blank(op: &OpContext, item: &BilledItemRow, price: &PlanPrice) -> LineRow {
         tax_date: None,
         period_start: None,
         period_end: None,
-        subscription_id: Some(item.subscription_id),
+        subscription_id: item.subscription_id,
         service_id: Some(price.plan.service_id),
         service_slug: Some(price.service_slug.clone()),
         plan_key: Some(price.plan_key()),

@@ -30,7 +30,7 @@ diesel::table! {
         period_start -> Timestamptz,
         kind -> Text,
         revision -> Integer,
-        subscription_id -> Uuid,
+        subscription_id -> Nullable<Uuid>,
         currency -> Text,
         due_at -> Timestamptz,
         run_date -> Date,
@@ -39,6 +39,7 @@ diesel::table! {
         invoice_id -> Nullable<Uuid>,
         waived -> Bool,
         created_at -> Timestamptz,
+        floats -> Bool,
     }
 }
 

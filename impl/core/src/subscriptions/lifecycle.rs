@@ -251,7 +251,7 @@ fn item(
         period_start,
         kind: kind.into(),
         revision: 0,
-        subscription_id: sub.subscription_id,
+        subscription_id: Some(sub.subscription_id),
         currency: sub.currency.clone(),
         due_at,
         run_date: local_date(period_start, timezone(sub)?).map_err(Error::internal)?,
@@ -260,6 +260,7 @@ fn item(
         invoice_id: None,
         waived: false,
         created_at: op.now,
+        floats: false,
     })
 }
 

@@ -106,7 +106,7 @@ pub struct BilledItemRow {
     pub period_start: DateTime<Utc>,
     pub kind: String,
     pub revision: i32,
-    pub subscription_id: Uuid,
+    pub subscription_id: Option<Uuid>,
     pub currency: String,
     pub due_at: DateTime<Utc>,
     pub run_date: NaiveDate,
@@ -115,6 +115,7 @@ pub struct BilledItemRow {
     pub invoice_id: Option<Uuid>,
     pub waived: bool,
     pub created_at: DateTime<Utc>,
+    pub floats: bool,
 }
 
 /// What a new subscription takes from its tenant and partner.
