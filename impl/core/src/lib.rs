@@ -22,6 +22,7 @@ pub mod ledger;
 pub mod mails;
 pub mod metering;
 pub mod migrations;
+pub mod notifications;
 pub mod observability;
 pub mod op;
 pub mod organization;

@@ -4,8 +4,8 @@
 //! operation begins, so that all rows of one operation carry one time.
 use crate::clock::Clock;
 use chrono::{DateTime, Utc};
-use std::sync::{Arc, Mutex};
 use scaicontrol_types::ResponseMeta;
+use std::sync::{Arc, Mutex};
 use uuid::{ContextV7, Timestamp, Uuid};
 
 /// Whose rows a transaction sees: the database role it takes, and the variable that the role's policies compare with.
