@@ -8,6 +8,8 @@ mod dev_client;
 mod einvoice;
 mod migrate;
 mod serve;
+#[cfg(feature = "simulate")]
+mod simulate;
 mod verify;
 
 use crate::config::{self, Config, ConfigError, Sources};
@@ -47,6 +49,9 @@ enum Command {
     /// Electronic invoices of anybody's making.
     #[command(subcommand)]
     Einvoice(einvoice::Einvoice),
+    /// Live years of a platform from a seed, and prove after each day what must always hold.
+    #[cfg(feature = "simulate")]
+    Simulate(simulate::Simulate),
     /// Print every key of the configuration, its variable, default and meaning.
     Config,
 }
@@ -96,6 +101,8 @@ pub fn main() -> ExitCode {
             Command::Verify(command) => command.run(&context).await,
             Command::Admin(command) => command.run(&context).await,
             Command::Einvoice(command) => command.run().await,
+            #[cfg(feature = "simulate")]
+            Command::Simulate(command) => command.run().await,
             Command::Config => {
                 say(config::reference().trim_end());
                 Ok(ExitCode::SUCCESS)

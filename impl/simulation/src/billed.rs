@@ -1,0 +1,56 @@
+//! What a tenant was shown as its next invoice, held against the invoice that comes.
+//!
+//! While a tenant is watched nothing is done for it; what it is shown at the beginning must then come, to the cent.
+use crate::Outcome;
+use serde_json::Value;
+
+/// The next invoice of a tenant, as it was shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foreseen {
+    /// Its currency.
+    pub currency: String,
+    /// Its date.
+    pub date: String,
+    /// Before VAT.
+    pub subtotal_cents: i64,
+    /// With VAT, when that could be decided.
+    pub total_cents: Option<i64>,
+    /// Amounts of its lines, sorted.
+    pub lines: Vec<i64>,
+}
+
+impl Foreseen {
+    /// From the answer of the operation.
+    pub fn from_upcoming(value: &Value) -> Foreseen {
+        let mut lines: Vec<i64> = value["line_items"]
+            .as_array()
+            .map(|lines| lines.iter().filter_map(|l| l["amount_cents"].as_i64()).collect())
+            .unwrap_or_default();
+        lines.sort_unstable();
+        Foreseen {
+            currency: value["currency"].as_str().unwrap_or_default().to_owned(),
+            date: value["invoice_date"].as_str().unwrap_or_default().to_owned(),
+            subtotal_cents: value["subtotal_cents"].as_i64().unwrap_or_default(),
+            total_cents: value["total_cents"].as_i64(),
+            lines,
+        }
+    }
+
+    /// Whether the invoice that came is the one that was shown.
+    pub fn check(&self, tenant: &str, came: &Foreseen) -> Outcome {
+        let same = self.subtotal_cents == came.subtotal_cents
+            && self.lines == came.lines
+            && self.total_cents.is_none_or(|total| Some(total) == came.total_cents);
+        if same {
+            return Ok(());
+        }
+        Err(format!("upcoming is not what was billed: {tenant} was shown {self:?}, and {came:?} came"))
+    }
+}
+
+/// How many came as they were shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Count {
+    /// See above.
+    pub confirmed: u64,
+}

@@ -1,0 +1,389 @@
+//! What must hold after each day, read from the database itself.
+//!
+//! Nothing here asks the server: periods and segments tile time, every period is billed once, journals sum to zero, numbers
+//! have no gap, states follow the table, every document passes its rules and every line can be computed again.
+use crate::Outcome;
+use crate::api::Api;
+use crate::billed::Foreseen;
+use crate::life::Life;
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use rust_decimal::Decimal;
+use scaicontrol_domain::explanation::{Computation, Explanation, recompute};
+use scaicontrol_domain::subscription::{State, check};
+use scaicontrol_einvoice::{Limits, validate};
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use tokio_postgres::{Client, NoTls, Row};
+use uuid::Uuid;
+
+/// Each finds rows that must not be there; what it selects is printed.
+const NEVER: [(&str, &str); 9] = [
+    (
+        "periods do not overlap, and have no gap but a suspension",
+        "SELECT subscription_id::text, ends_at::text, next::text FROM (SELECT p.*, lead(starts_at) OVER w AS next
+           FROM subscription_periods p WINDOW w AS (PARTITION BY tenant_id, subscription_id ORDER BY starts_at)) p
+         WHERE next IS NOT NULL AND (ends_at IS NULL OR next < ends_at OR next > ends_at AND NOT EXISTS (
+           SELECT 1 FROM outbox_events e WHERE e.object_id = p.subscription_id::text AND e.data ->> 'status' = 'suspended'))",
+    ),
+    (
+        "segments tile time",
+        "SELECT subscription_id::text, ends_at::text, next::text FROM (SELECT s.*, lead(starts_at) OVER w AS next
+           FROM segments s WINDOW w AS (PARTITION BY tenant_id, subscription_id ORDER BY starts_at)) s
+         WHERE next IS NOT NULL AND next <> ends_at OR ends_at <= starts_at",
+    ),
+    (
+        "a live subscription has a segment and a period that run now",
+        "SELECT s.subscription_id::text, s.status, s.usage_until::text FROM subscriptions s
+         WHERE s.status IN ('active', 'past_due', 'cancelling') AND NOT (s.usage_until > $1::text::timestamptz
+           AND (s.current_period_end IS NULL OR s.current_period_end > $1::text::timestamptz))",
+    ),
+    (
+        "a journal sums to zero",
+        "SELECT journal_id::text, currency, sum(amount_cents)::text FROM ledger_entries
+         GROUP BY journal_id, currency HAVING sum(amount_cents) <> 0",
+    ),
+    (
+        "numbers have no gap",
+        "SELECT partner_id, series, count(*)::text FROM invoice_numbers GROUP BY partner_id, series, year
+         HAVING count(*) <> max(value) OR min(value) <> 1",
+    ),
+    (
+        "an item is on one document, and a document that counts has its lines",
+        "SELECT b.billed_item_id::text, b.kind, b.invoice_id::text FROM billed_items b WHERE b.status = 'invoiced'
+           AND NOT EXISTS (SELECT 1 FROM invoice_lines l WHERE l.tenant_id = b.tenant_id AND l.invoice_id = b.invoice_id
+             AND l.billed_item_id = b.billed_item_id)
+           AND EXISTS (SELECT 1 FROM invoices i WHERE i.tenant_id = b.tenant_id AND i.invoice_id = b.invoice_id AND i.status = 'draft')",
+    ),
+    (
+        "a line of the run has its item on the same document",
+        "SELECT l.line_item_id::text, l.kind, i.status FROM invoice_lines l JOIN invoices i USING (tenant_id, invoice_id)
+         LEFT JOIN billed_items b ON b.tenant_id = l.tenant_id AND b.billed_item_id = l.billed_item_id
+         WHERE l.billed_item_id IS NOT NULL AND i.document_type = 'invoice' AND i.status <> 'void'
+           AND (b.invoice_id IS DISTINCT FROM l.invoice_id OR b.status <> 'invoiced')",
+    ),
+    (
+        "total = paid + credited + due",
+        "SELECT invoice_id::text, number, due_cents::text FROM invoices WHERE number IS NOT NULL
+           AND total_cents <> paid_cents + credited_cents + due_cents OR due_cents < 0 AND document_type = 'invoice'",
+    ),
+    (
+        "nothing is due that should have been billed long ago",
+        "SELECT billed_item_id::text, kind, due_at::text FROM billed_items WHERE status = 'due'
+           AND due_at < $1::text::timestamptz - interval '2 days'",
+    ),
+];
+
+/// An invoice on which something is due.
+#[derive(Clone, Debug)]
+pub struct Open {
+    /// Its id.
+    pub id: String,
+    /// When it was issued.
+    pub issue_date: NaiveDate,
+    /// What is due.
+    pub due_cents: i64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Checks {
+    db: Client,
+    seen: HashSet<Uuid>,
+    states: HashMap<String, State>,
+    events_seen: HashSet<Uuid>,
+    last_day: Option<DateTime<Utc>>,
+}
+
+impl Checks {
+    /// Connects to the server's database, past its row-level security.
+    pub async fn connect(api: &Api) -> Outcome<Checks> {
+        Ok(Checks {
+            db: connect(&api.database_url()).await?,
+            seen: HashSet::new(),
+            states: HashMap::new(),
+            events_seen: HashSet::new(),
+            last_day: None,
+        })
+    }
+
+    /// How many documents have a number.
+    pub fn documents(&self) -> u64 {
+        self.seen.len() as u64
+    }
+
+    /// The tenant's invoices on which something is due, in the order of their numbers.
+    pub async fn open(&self, tenant: &str) -> Outcome<Vec<Open>> {
+        self.invoices(tenant, "due_cents > 0 AND status <> 'void'").await
+    }
+
+    /// The tenant's newest issued invoices.
+    pub async fn issued(&self, tenant: &str) -> Outcome<Vec<Open>> {
+        self.invoices(tenant, "status <> 'void'").await
+    }
+
+    async fn invoices(&self, tenant: &str, which: &str) -> Outcome<Vec<Open>> {
+        let sql = format!(
+            "SELECT invoice_id, issue_date, due_cents FROM invoices WHERE tenant_id = $1 AND number IS NOT NULL
+               AND document_type = 'invoice' AND {which} ORDER BY finalized_at DESC, number DESC LIMIT 20"
+        );
+        let rows = self.db.query(&sql, &[&tenant]).await.map_err(words)?;
+        let open = |row: Row| {
+            let id: Uuid = row.get(0);
+            Open { id: id.to_string(), issue_date: row.get(1), due_cents: row.get(2) }
+        };
+        Ok(rows.into_iter().map(open).collect())
+    }
+
+    /// Everything, after a day that ended at `now`.
+    pub async fn after_day(&mut self, life: &mut Life, now: DateTime<Utc>) -> Outcome {
+        for (name, sql) in NEVER {
+            let now = now.to_rfc3339();
+            let rows = if sql.contains("$1") {
+                self.db.query(sql, &[&now]).await.map_err(words)?
+            } else {
+                self.db.query(sql, &[]).await.map_err(words)?
+            };
+            if let Some(row) = rows.first() {
+                let text = |n: usize| row.get::<_, Option<String>>(n).unwrap_or_default();
+                return Err(format!("{name}: {} {} {}", text(0), text(1), text(2)));
+            }
+        }
+        self.counted_is_accepted(life).await?;
+        self.states_follow_the_table().await?;
+        // A day that was cut off by a kill may have begun before the clock stood here.
+        let since = self.last_day.unwrap_or(now) - TimeDelta::days(40);
+        let new = self.new_documents(since).await?;
+        for document in &new {
+            self.document(document).await?;
+        }
+        self.as_foreseen(life, now).await?;
+        self.last_day = Some(now);
+        Ok(())
+    }
+
+    /// Usage: the sums in the totals are those of the events that were accepted.
+    async fn counted_is_accepted(&self, life: &Life) -> Outcome {
+        let rows = self
+            .db
+            .query(
+                "SELECT t.tenant_id, s.slug, sum(t.value)::text FROM usage_segment_totals t JOIN metrics m USING (metric_id)
+                 JOIN services s ON s.service_id = m.service_id WHERE m.slug = 'calls' GROUP BY 1, 2",
+                &[],
+            )
+            .await
+            .map_err(words)?;
+        let mut counted: BTreeMap<(String, String), Decimal> = BTreeMap::new();
+        for row in rows {
+            counted.insert((row.get(0), row.get(1)), decimal(row.get(2))?);
+        }
+        for (key, used) in &life.used {
+            let is = counted.get(key).copied().unwrap_or_default();
+            if is.normalize() != used.normalize() {
+                return Err(format!(
+                    "usage counted is usage accepted: {key:?} accepted {used}, counted {is}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// States: each event of a subscription starts where the one before ended, along the table.
+    async fn states_follow_the_table(&mut self) -> Outcome {
+        let rows = self
+            .db
+            .query(
+                "SELECT id, object_id, event_type, data ->> 'previous_status', data ->> 'status', data ->> 'terminal_state'
+                 FROM outbox_events WHERE event_type LIKE 'subscription.%' ORDER BY object_id, sequence",
+                &[],
+            )
+            .await
+            .map_err(words)?;
+        for row in rows {
+            if !self.events_seen.insert(row.get(0)) {
+                continue;
+            }
+            let (object, kind): (String, String) = (row.get(1), row.get(2));
+            let text = |n: usize| row.get::<_, Option<String>>(n);
+            let was = self.states.get(&object).copied().unwrap_or(State::Pending);
+            let to = text(5).or_else(|| text(4)).unwrap_or_default();
+            let to: State = to.parse().map_err(|_| format!("{kind} of {object} has no state"))?;
+            if let Some(said) = text(3).filter(|said| said != was.as_str()) {
+                return Err(format!("an event follows the one before: {object} was {was}, and left {said}"));
+            }
+            if was != to && check(was, to).is_err() {
+                return Err(format!("states follow the table: {object} went from {was} to {to}"));
+            }
+            self.states.insert(object, to);
+        }
+        Ok(())
+    }
+
+    async fn new_documents(&mut self, since: DateTime<Utc>) -> Outcome<Vec<Row>> {
+        let rows = self
+            .db
+            .query(
+                "SELECT i.invoice_id, i.tenant_id, i.number, o.content, i.issue_date
+                 FROM invoices i JOIN invoice_originals o USING (tenant_id, invoice_id)
+                 WHERE i.number IS NOT NULL AND i.finalized_at >= $1 ORDER BY i.finalized_at, i.number",
+                &[&since],
+            )
+            .await
+            .map_err(words)?;
+        Ok(rows.into_iter().filter(|row| self.seen.insert(row.get(0))).collect())
+    }
+
+    /// A document passes the rules that it claims, and each of its lines can be computed from its explanation alone.
+    async fn document(&self, row: &Row) -> Outcome {
+        let (invoice_id, tenant_id, number): (Uuid, String, String) = (row.get(0), row.get(1), row.get(2));
+        let report = validate(row.get(3), &Limits::default());
+        let report = report.map_err(|e| format!("{number} cannot be read: {e}"))?;
+        if !report.valid {
+            return Err(format!(
+                "every e-invoice passes its rules: {number}: {:?}",
+                report.violations.first()
+            ));
+        }
+        for line in self.lines(&tenant_id, invoice_id).await? {
+            let (kind, amount): (String, i64) = (line.get(0), line.get(1));
+            let Some(explanation) = line.get::<_, Option<Value>>(2) else {
+                if kind == "manual" {
+                    continue;
+                }
+                return Err(format!(
+                    "every computed line is explained: {number} has a {kind} line that is not"
+                ));
+            };
+            let Ok(explanation) = serde_json::from_value::<Explanation>(explanation.clone()) else {
+                if kind == "manual" {
+                    continue;
+                }
+                return Err(format!("an explanation can be read: {number}, {kind}: {explanation}"));
+            };
+            let again = recompute(&explanation).map_err(|e| format!("{number}, {kind}: {e}"))?;
+            // A line that gives back says how much; a credit note of it has the amount with its own sign.
+            if again.0.abs() != amount.abs() {
+                return Err(format!(
+                    "a line can be computed again: {number}, {kind} of {amount} computes to {again}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    async fn lines(&self, tenant_id: &str, invoice_id: Uuid) -> Outcome<Vec<Row>> {
+        let sql = "SELECT l.kind, l.amount_cents, l.explanation FROM invoice_lines l JOIN invoices i USING (tenant_id, invoice_id)
+             WHERE l.tenant_id = $1 AND l.invoice_id = $2 AND i.document_type = 'invoice' ORDER BY l.order_index";
+        self.db.query(sql, &[&tenant_id, &invoice_id]).await.map_err(words)
+    }
+
+    /// What was shown as the next invoice is what came.
+    async fn as_foreseen(&self, life: &mut Life, now: DateTime<Utc>) -> Outcome {
+        let mut over = Vec::new();
+        for (n, (since, shown)) in &life.watched {
+            let tenant = &life.world.tenants[*n].id;
+            let sql = "SELECT i.currency, i.issue_date::text, i.subtotal_cents, i.total_cents,
+                   (SELECT array_agg(l.amount_cents ORDER BY l.amount_cents) FROM invoice_lines l
+                    WHERE l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id)
+                 FROM invoices i WHERE i.tenant_id = $1 AND i.finalized_at > $2 AND i.document_type = 'invoice'
+                   AND i.currency = $3 ORDER BY i.finalized_at, i.number LIMIT 1";
+            let rows = self.db.query(sql, &[tenant, since, &shown.currency]).await.map_err(words)?;
+            let Some(row) = rows.first() else {
+                let date: NaiveDate = shown.date.parse().map_err(|e| format!("{e}"))?;
+                if date + TimeDelta::days(3) < now.date_naive() && shown.subtotal_cents > 0 {
+                    return Err(format!(
+                        "upcoming is not what was billed: {tenant} was shown {shown:?}, and nothing came"
+                    ));
+                }
+                continue;
+            };
+            let came = Foreseen {
+                currency: row.get(0),
+                date: row.get(1),
+                subtotal_cents: row.get(2),
+                total_cents: row.get(3),
+                lines: row.get::<_, Option<Vec<i64>>>(4).unwrap_or_default(),
+            };
+            shown.check(tenant, &came)?;
+            over.push(*n);
+        }
+        for n in over {
+            life.watched.remove(&n);
+            life.foreseen.confirmed += 1;
+        }
+        Ok(())
+    }
+
+    /// When nothing is left to come: what was used in a segment that was billed is what its lines add up to.
+    pub async fn at_the_end(&self, life: &Life) -> Outcome {
+        let rows = self
+            .db
+            .query(
+                "SELECT l.explanation, l.amount_cents FROM invoice_lines l JOIN invoices i USING (tenant_id, invoice_id)
+                 WHERE i.document_type = 'invoice' AND i.status NOT IN ('draft', 'void') AND l.kind IN ('usage', 'minimum', 'correction')
+                   AND l.explanation ? 'segment_id' ORDER BY i.finalized_at",
+                &[],
+            )
+            .await
+            .map_err(words)?;
+        let mut segments: BTreeMap<(String, String), (i64, Value)> = BTreeMap::new();
+        for row in rows {
+            let explanation: Value = row.get(0);
+            let text = |name: &str| explanation[name].as_str().unwrap_or_default().to_owned();
+            let read: Explanation = serde_json::from_value(explanation.clone()).map_err(|e| e.to_string())?;
+            let (Computation::Usage { segment, .. } | Computation::Correction { segment, .. }) =
+                read.computation
+            else {
+                continue;
+            };
+            let metric = segment.metric_slug.clone();
+            let entry = segments.entry((text("segment_id"), metric)).or_insert((0, Value::Null));
+            entry.0 += row.get::<_, i64>(1);
+            entry.1 = serde_json::to_value(segment).map_err(|e| e.to_string())?;
+        }
+        for ((id, metric), (billed, segment)) in &segments {
+            let segment: scaicontrol_domain::explanation::Segment =
+                serde_json::from_value(segment.clone()).map_err(|e| e.to_string())?;
+            let counted = self.counted(id, metric).await?;
+            if metric == "calls" && counted.is_some_and(|counted| counted != segment.quantity) {
+                return Err(format!(
+                    "usage billed is usage accepted: {metric} of segment {id} billed {}, counted {counted:?}",
+                    segment.quantity
+                ));
+            }
+            let price: i64 = segment.price().map_err(|e| e.to_string())?.iter().map(|l| l.amount_cents).sum();
+            if price != *billed {
+                return Err(format!(
+                    "usage is billed at its price: {metric} of segment {id} costs {price}, billed {billed}"
+                ));
+            }
+        }
+        if life.events > 500 && segments.is_empty() {
+            return Err("usage was accepted, and none was billed".into());
+        }
+        Ok(())
+    }
+
+    async fn counted(&self, segment_id: &str, metric: &str) -> Outcome<Option<Decimal>> {
+        let sql = "SELECT sum(t.value)::text FROM usage_segment_totals t JOIN metrics m USING (metric_id)
+             WHERE t.segment_id = $1::text::uuid AND m.slug = $2";
+        let row = self.db.query_one(sql, &[&segment_id, &metric]).await.map_err(words)?;
+        row.get::<_, Option<&str>>(0).map(decimal).transpose()
+    }
+}
+
+fn decimal(text: &str) -> Outcome<Decimal> {
+    text.parse().map_err(|e| format!("{text}: {e}"))
+}
+
+async fn connect(url: &str) -> Outcome<Client> {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.map_err(words)?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+fn words(e: tokio_postgres::Error) -> String {
+    match e.as_db_error() {
+        Some(db) => format!("database: {}", db.message()),
+        None => format!("database: {e}"),
+    }
+}
