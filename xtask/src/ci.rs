@@ -52,6 +52,8 @@ pub fn ci(root: &Path) -> Result<()> {
     steps.run("renderer", || render::test(root));
     steps.run("main job", || script(root, "tests/main_job.sh"));
     steps.run("invoice job", || script(root, "tests/invoice_job.sh"));
+    steps.run("year job", || script(root, "tests/year_job.sh"));
+    steps.run("simulate", || simulate(root));
     steps.run("schemathesis", || schemathesis(root));
     steps.report();
     if child::is_interrupted() {
@@ -117,6 +119,18 @@ fn succeed(command: &mut Command) -> Result<()> {
 /// A job over HTTP alone, as a script.
 fn script(root: &Path, name: &str) -> Result<()> {
     succeed(Command::new("bash").arg(root.join(name)).current_dir(root))
+}
+
+/// Twenty lives of two years, then some with a server that is killed.
+pub fn simulate(root: &Path) -> Result<()> {
+    pg::ensure_programs(root)?;
+    let program = dev::build(root, false)?;
+    let lives = |args: &[&str]| {
+        let jobs = ["simulate", "--jobs", "2", "--tenants", "3"];
+        succeed(Command::new(&program).args(jobs).args(args).current_dir(root))
+    };
+    lives(&["--seed", "1", "--seeds", "20", "--years", "2"])?;
+    lives(&["--seed", "101", "--seeds", "4", "--days", "120", "--faults"])
 }
 
 pub fn schemathesis(root: &Path) -> Result<()> {

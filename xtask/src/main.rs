@@ -28,8 +28,9 @@ const USAGE: &str = "usage: cargo xtask <task>
   ci                 every check that CI makes
   judges             e-invoices of every case, judged by the official rules
   schemathesis       an outside judge of a running server, by its own document
+  simulate           years of a platform from twenty seeds, with what must hold after each day
   bench [NAME…] [--json FILE] [--quick] [--rounds N] [--stored N]
-                     what the server can do, each beside a baseline of the same run
+                     what the server can do, each beside a baseline of the same run; `pdf`: the renderer alone
   peers              the tests that need an S3 service and a mail server, which it starts
   tidy               the house rules
   pg                 a PostgreSQL for single tests, until Ctrl-C
@@ -60,6 +61,7 @@ fn run() -> Result<()> {
         ["ci"] => ci::ci(root),
         ["judges"] => judges::judges(root),
         ["schemathesis"] => ci::schemathesis(root),
+        ["simulate"] => ci::simulate(root),
         ["peers"] => peers::peers(root),
         ["tidy"] => tidy::tidy(root),
         ["pg"] => pg::serve(root),

@@ -1,12 +1,14 @@
 //! The renderer of PDFs: a program of its own, built with optimisations whatever the rest is built with, since laying out
 //! a page without them takes many times as long. Its first build takes some minutes; nothing that is edited often is in it.
-use crate::child;
+use crate::{child, python};
 use anyhow::{Result, bail};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Package and program.
 pub const PACKAGE: &str = "scaicontrol-render";
+/// Reads PDFs; the version that judges hybrids too.
+const PIKEPDF: &str = "pikepdf==10.18.0";
 /// The setting of the server that says where it is.
 pub const SETTING: &str = "SCAICONTROL_RENDER__PROGRAM";
 
@@ -22,9 +24,40 @@ pub fn build(root: &Path) -> Result<PathBuf> {
     Ok(target.join("release").join(PACKAGE))
 }
 
-/// Its own tests, with optimisations too.
+/// Its own tests, with optimisations too; then what it makes of every case in every language, judged by other programs.
 pub fn test(root: &Path) -> Result<()> {
-    let mut test = Command::new("cargo");
-    test.args(["test", "--quiet", "--release", "--package", PACKAGE]).current_dir(root);
-    if child::run(&mut test)?.success() { Ok(()) } else { bail!("the renderer's tests failed") }
+    let cargo = |arguments: &[&str]| {
+        let mut cargo = Command::new("cargo");
+        cargo.arg(arguments[0]).args(["--quiet", "--release", "--package", PACKAGE]).args(&arguments[1..]);
+        child::run(cargo.current_dir(root))
+    };
+    if !cargo(&["test"])?.success() {
+        bail!("the renderer's tests failed");
+    }
+    let folder = root.join("target/judges/pdf");
+    let _ = std::fs::remove_dir_all(&folder);
+    if !cargo(&["run", "--example", "samples", "--", &folder.to_string_lossy()])?.success() {
+        bail!("the samples cannot be rendered");
+    }
+    let bin = python::environment(root, "pdf-judges", &[PIKEPDF])?;
+    let mut judge = Command::new(bin.join("python3"));
+    judge.arg("impl/render/tests/oracle.py").arg(&folder).current_dir(root).stdin(Stdio::null());
+    if child::run(&mut judge)?.success() { Ok(()) } else { bail!("a PDF is not sound") }
+}
+
+/// How fast it is, on one core and in process.
+pub fn bench(root: &Path) -> Result<()> {
+    let mut cargo = Command::new("cargo");
+    cargo.args([
+        "run",
+        "--quiet",
+        "--release",
+        "--package",
+        PACKAGE,
+        "--example",
+        "samples",
+        "--",
+        "--bench",
+    ]);
+    if child::run(cargo.current_dir(root))?.success() { Ok(()) } else { bail!("the renderer's bench failed") }
 }

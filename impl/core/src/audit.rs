@@ -1,5 +1,6 @@
 //! The audit log: who did what to which thing, before and after, in the transaction of the deed.
 use crate::db::Conn;
+use crate::db::statement::statement;
 use crate::error::{Error, Result};
 use crate::op::OpContext;
 use diesel::sql_types::{Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
@@ -43,7 +44,7 @@ pub async fn record(
     let json = |v: serde_json::Result<serde_json::Value>| v.map(mask).map_err(Error::internal);
     let before = before.map(|v| json(serde_json::to_value(v))).transpose()?;
     let after = after.map(|v| json(serde_json::to_value(v))).transpose()?;
-    diesel::sql_query("SELECT sc_audit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)")
+    statement::<()>("SELECT sc_audit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)")
         .bind::<SqlUuid, _>(op.id())
         .bind::<Timestamptz, _>(op.now)
         .bind::<Text, _>(&op.actor.id)

@@ -5,14 +5,13 @@
 //! from there to the commit, so what follows must be short and must not fail.
 use super::store::{self, InvoiceRow, LineRow};
 use crate::db::Conn;
-use crate::db::schema::invoice_numbers;
+use crate::db::statement::statement;
 use crate::documents::{self, original, pdf};
 use crate::error::{Error, Result};
 use crate::ledger;
 use crate::op::OpContext;
 use chrono::{Datelike, NaiveDate};
-use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Integer, Text};
+use diesel::sql_types::{BigInt, Integer, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use scaicontrol_domain::invoice::{DocumentNumber, DocumentType};
 use scaicontrol_domain::ledger::{Document, finalize_journal};
@@ -100,13 +99,8 @@ fn check(row: &InvoiceRow, lines: &[LineRow]) -> Result<()> {
     Ok(())
 }
 
-#[derive(QueryableByName)]
-struct Taken {
-    #[diesel(sql_type = BigInt)]
-    last_value: i64,
-}
-
-/// Takes the next number of the seller's series in the year of the issue date, and keeps the series locked.
+/// Takes the next number of the seller's series in the year of the issue date, and keeps the series locked. One statement,
+/// because every other document of the seller waits from here to the commit.
 async fn take_number(
     conn: &mut Conn,
     row: &InvoiceRow,
@@ -114,30 +108,32 @@ async fn take_number(
     prefix: &str,
     issue_date: NaiveDate,
 ) -> Result<String> {
-    let taken: Taken = diesel::sql_query(
-        "INSERT INTO invoice_counters AS c (partner_id, series, year, last_value) VALUES ($1, $2, $3, 1)
-         ON CONFLICT (partner_id, series, year) DO UPDATE SET last_value = c.last_value + 1 RETURNING last_value",
+    // All of a number but its digits, from one that has none that matter.
+    let first = DocumentNumber::new(prefix, document_type, issue_date.year(), 1);
+    let first = first.ok_or_else(|| Error::internal("a number that cannot be written"))?.to_string();
+    let (head, _) = first.rsplit_once('-').ok_or_else(|| Error::internal("a number without a sequence"))?;
+    let (number, value): (String, i64) = statement::<(Text, BigInt)>(
+        "WITH taken AS (
+           INSERT INTO invoice_counters AS c (partner_id, series, year, last_value) VALUES ($1, $2, $3, 1)
+           ON CONFLICT (partner_id, series, year) DO UPDATE SET last_value = c.last_value + 1
+           RETURNING partner_id, series, year, last_value)
+         INSERT INTO invoice_numbers (partner_id, series, year, value, number, tenant_id, invoice_id)
+         SELECT partner_id, series, year, last_value,
+           $4::text || '-' || lpad(last_value::text, greatest(6, length(last_value::text)), '0'), $5::text, $6::uuid
+         FROM taken RETURNING number, value",
     )
     .bind::<Text, _>(&row.partner_id)
     .bind::<Text, _>(document_type.as_str())
     .bind::<Integer, _>(issue_date.year())
+    .bind::<Text, _>(head)
+    .bind::<Text, _>(&row.tenant_id)
+    .bind::<SqlUuid, _>(row.invoice_id)
     .get_result(conn)
     .await?;
-    let sequence = u64::try_from(taken.last_value).map_err(Error::internal)?;
-    let number = DocumentNumber::new(prefix, document_type, issue_date.year(), sequence);
-    let number = number.ok_or_else(|| Error::internal("a number that cannot be written"))?.to_string();
-    use invoice_numbers as t;
-    diesel::insert_into(t::table)
-        .values((
-            t::partner_id.eq(&row.partner_id),
-            t::number.eq(&number),
-            t::series.eq(document_type.as_str()),
-            t::year.eq(issue_date.year()),
-            t::value.eq(taken.last_value),
-            t::tenant_id.eq(&row.tenant_id),
-            t::invoice_id.eq(row.invoice_id),
-        ))
-        .execute(conn)
-        .await?;
+    let sequence = u64::try_from(value).map_err(Error::internal)?;
+    let read: DocumentNumber = number.parse().map_err(Error::internal)?;
+    if DocumentNumber::new(prefix, document_type, issue_date.year(), sequence) != Some(read) {
+        return Err(Error::internal(format!("{number} is not the number {sequence} of its series")));
+    }
     Ok(number)
 }

@@ -15,6 +15,7 @@ use diesel::sql_types::Text;
 use diesel_async::pooled_connection::AsyncDieselConnectionManager;
 use diesel_async::pooled_connection::deadpool::{Object, Pool};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use futures::TryFutureExt;
 use futures::future::BoxFuture;
 use serde::{Serialize, de::DeserializeOwned};
 use std::time::Duration;
@@ -118,6 +119,16 @@ impl Db {
         self.attempt(op, Mode::Read, work).await
     }
 
+    /// Runs one statement in a transaction that cannot write, in two flights instead of three: for what is asked before each
+    /// unit of work.
+    pub async fn read_one<T>(&self, op: &OpContext, work: impl AsyncFnOnce(&Conn) -> Result<T>) -> Result<T> {
+        let conn = self.bare().await?;
+        let (tx, value) =
+            Transaction::begin_with(conn, &op.scope, Mode::Read, self.statement_timeout, work).await?;
+        tx.end("COMMIT").await?;
+        Ok(value)
+    }
+
     /// Runs `work` in a transaction that cannot write and sees one instant throughout.
     pub async fn snapshot<T, F>(&self, op: &OpContext, work: F) -> Result<T>
     where
@@ -202,6 +213,19 @@ impl Transaction {
         mode: Mode,
         statement_timeout: Duration,
     ) -> Result<Self> {
+        let (tx, ()) =
+            Self::begin_with(conn, scope, mode, statement_timeout, async |_: &Conn| Ok(())).await?;
+        Ok(tx)
+    }
+
+    /// Opens a transaction and does its first work in the same flight: the server runs all of it in order.
+    async fn begin_with<T>(
+        conn: Object<AsyncPgConnection>,
+        scope: &Scope,
+        mode: Mode,
+        statement_timeout: Duration,
+        work: impl AsyncFnOnce(&Conn) -> Result<T>,
+    ) -> Result<(Self, T)> {
         let tx = Transaction { conn: Some(conn) };
         let role = role(scope);
         let (variable, value) = match scope {
@@ -222,13 +246,15 @@ impl Transaction {
         );
         let shared: &AsyncPgConnection =
             tx.conn.as_deref().ok_or_else(|| Error::internal("no connection"))?;
-        // Both go out in one flight; the server runs them in order.
         let (mut first, mut second) = (shared, shared);
-        futures::try_join!(
-            first.batch_execute(&begin),
-            diesel::select(set_config(variable, value, true)).execute(&mut second)
+        // They are polled in this order, so they are sent in it. Work that came before the role would be refused: the
+        // login itself may read nothing.
+        let (.., done) = futures::try_join!(
+            first.batch_execute(&begin).map_err(Error::from),
+            diesel::select(set_config(variable, value, true)).execute(&mut second).map_err(Error::from),
+            work(shared)
         )?;
-        Ok(tx)
+        Ok((tx, done))
     }
 
     fn conn(&mut self) -> &mut Conn {

@@ -109,11 +109,10 @@ pub async fn quota_check(
     // In this order: what is committed after the counter was read makes the answer void, seen by the query or not.
     let counter = metering.answers().counter(tenant_id, metric.metric_id).load(Ordering::SeqCst);
     let read = Instant::now();
-    let mut found =
-        app.db.read(op, async |conn| standing(conn, op, tenant_id, &service, metric).await).await?;
+    let mut found = standing(op, app, tenant_id, &service, metric).await?;
     if let Some(Standing { subscription_id, is_behind: true, .. }) = found {
         carry(op, app, tenant_id, subscription_id).await?;
-        found = app.db.read(op, async |conn| standing(conn, op, tenant_id, &service, metric).await).await?;
+        found = standing(op, app, tenant_id, &service, metric).await?;
     }
     let found = found.ok_or(Error::NotFound("subscription"))?;
     let answer = status(
@@ -153,13 +152,16 @@ struct Standing {
 
 /// The subscription, its month, the limit, and what the servers counted in the segments of the month.
 async fn standing(
-    conn: &mut Conn,
     op: &OpContext,
+    app: &Control,
     tenant_id: &str,
     service: &Service,
     metric: &MetricRow,
 ) -> Result<Option<Standing>> {
-    let rows = store::standing(conn, tenant_id, service.service_id, metric.metric_id, op.now).await?;
+    let ask = async |conn: &Conn| {
+        store::standing(conn, tenant_id, service.service_id, metric.metric_id, op.now).await
+    };
+    let rows = app.db.read_one(op, ask).await?;
     let Some(first) = rows.as_slice().first() else { return Ok(None) };
     if !first.is_live && first.ended_at < op.now - rules::REACH {
         return Ok(None);
@@ -174,7 +176,9 @@ async fn standing(
     }
     let mut used = month_value(metric.aggregation, parts.values().map(Vec::as_slice))?;
     if used.is_none() && metric.aggregation == MetricAggregation::Last {
-        let carried = totals::carried(conn, tenant_id, &[first.segment_id]).await?;
+        let segment = [first.segment_id];
+        let carried =
+            app.db.read(op, async |conn| totals::carried(conn, tenant_id, &segment).await).await?;
         used = carried.into_iter().find(|c| c.metric_id == metric.metric_id).map(|c| c.value);
     }
     let quota =

@@ -168,7 +168,7 @@ type StandingColumns = (
 /// that `now` is in, the limits, and what each server counted in each segment of the month. No rows without a
 /// subscription that has begun.
 pub async fn standing(
-    conn: &mut Conn,
+    mut conn: &Conn,
     tenant_id: &str,
     service_id: Uuid,
     metric_id: Uuid,
@@ -196,6 +196,6 @@ pub async fn standing(
     .bind::<SqlUuid, _>(service_id)
     .bind::<Timestamptz, _>(now)
     .bind::<SqlUuid, _>(metric_id)
-    .load(conn)
+    .load(&mut conn)
     .await?)
 }

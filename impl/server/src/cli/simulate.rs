@@ -1,7 +1,8 @@
 //! `scaicontrol simulate`: see the crate `scaicontrol-simulation`.
 use super::{Outcome, note, say};
 use clap::Args;
-use scaicontrol_simulation::{Options, run};
+use futures::StreamExt;
+use scaicontrol_simulation::{Failure, Options, Summary, run};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -13,9 +14,12 @@ pub(crate) struct Simulate {
     /// Everything that happens follows from it.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How many seeds, one after another, beginning with that one.
+    /// How many seeds, beginning with that one.
     #[arg(long, default_value_t = 1)]
     seeds: u64,
+    /// How many of them at once, each with a server and a database of its own.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    jobs: u8,
     /// Years to live.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=20), conflicts_with = "days")]
     years: u32,
@@ -39,34 +43,16 @@ pub(crate) struct Simulate {
 impl Simulate {
     pub(crate) async fn run(self) -> Outcome {
         let program = std::env::current_exe().map_err(|e| format!("cannot find this program: {e}"))?;
-        for seed in self.seed..self.seed.saturating_add(self.seeds) {
-            let own =
-                std::env::temp_dir().join(format!("scaicontrol-simulate-{}-{seed}", std::process::id()));
-            let options = Options {
-                seed,
-                days: self.days.unwrap_or(self.years * DAYS_A_YEAR),
-                tenants: usize::try_from(self.tenants).unwrap_or(1),
-                faults: self.faults,
-                program: program.clone(),
-                data_dir: self.data_dir.clone().unwrap_or_else(|| own.clone()),
-                trace: self.trace,
-            };
-            let done = run(&options).await;
-            if self.data_dir.is_none() {
-                let _ = std::fs::remove_dir_all(&own);
-            }
+        if self.data_dir.is_some() && 1 < self.seeds {
+            return Err("a folder that is kept is for one seed".into());
+        }
+        let seeds = self.seed..self.seed.saturating_add(self.seeds);
+        let mut runs = futures::stream::iter(seeds.map(|seed| self.one(seed, program.clone())))
+            .buffer_unordered(usize::from(self.jobs));
+        // The first that fails ends the others: their servers end with them.
+        while let Some(done) = runs.next().await {
             match done {
-                Ok(summary) => say(format_args!(
-                    "seed {seed}: {} days, {} things done and {} refused, {} events, {} documents, {} foreseen, {} kills: all held ({:.1} s)",
-                    summary.days,
-                    summary.done,
-                    summary.refused,
-                    summary.events,
-                    summary.documents,
-                    summary.foreseen,
-                    summary.kills,
-                    summary.took.as_secs_f64(),
-                )),
+                Ok((seed, summary)) => say(told(seed, &summary)),
                 Err(failure) => {
                     note(format_args!("FAILED: {failure}"));
                     return Ok(ExitCode::FAILURE);
@@ -75,4 +61,36 @@ impl Simulate {
         }
         Ok(ExitCode::SUCCESS)
     }
+
+    async fn one(&self, seed: u64, program: PathBuf) -> Result<(u64, Summary), Failure> {
+        let own = std::env::temp_dir().join(format!("scaicontrol-simulate-{}-{seed}", std::process::id()));
+        let options = Options {
+            seed,
+            days: self.days.unwrap_or(self.years * DAYS_A_YEAR),
+            tenants: usize::try_from(self.tenants).unwrap_or(1),
+            faults: self.faults,
+            program,
+            data_dir: self.data_dir.clone().unwrap_or_else(|| own.clone()),
+            trace: self.trace,
+        };
+        let done = run(&options).await;
+        if self.data_dir.is_none() {
+            let _ = std::fs::remove_dir_all(&own);
+        }
+        done.map(|summary| (seed, summary))
+    }
+}
+
+fn told(seed: u64, s: &Summary) -> String {
+    format!(
+        "seed {seed}: {} days, {} things done and {} refused, {} events, {} documents, {} foreseen, {} kills: all held ({:.1} s)",
+        s.days,
+        s.done,
+        s.refused,
+        s.events,
+        s.documents,
+        s.foreseen,
+        s.kills,
+        s.took.as_secs_f64(),
+    )
 }
