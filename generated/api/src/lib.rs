@@ -2,6 +2,7 @@
 //! The operations of the API as traits, one module for each group, and what runs around them ([`support`]).
 pub mod admin;
 pub mod admin_billing;
+pub mod admin_packs;
 pub mod admin_partners;
 pub mod admin_tenants;
 pub mod auth;
@@ -10,6 +11,7 @@ pub mod catalog;
 pub mod metering;
 pub mod operations;
 pub mod organization;
+pub mod service_packs;
 pub mod subscriptions;
 #[macro_use]
 pub mod support;

@@ -857,6 +857,103 @@ impl Client {
     pub fn admin_partner_tenant_list(&self) -> builder::AdminPartnerTenantList<'_> {
         builder::AdminPartnerTenantList::new(self)
     }
+    /**List all service packs
+
+    All packs, inactive and non-public ones included, by `sort_order`, then id. Refusals: 400 for a page beyond 10,000 items or a cursor of another filter; 403 without `admin:billing`, and for callers that are not platform staff.
+
+    Sends a `GET` request to `/api/v1/admin/service-packs`
+
+    Arguments:
+    - `cursor`: Opaque position from `pagination.next_cursor` of the page before. It belongs to the same filter and sort; with another filter it is refused (400).
+    - `is_active`: Only packs that can (true) or cannot (false) be subscribed to; all when left out.
+    - `page`: Page to show, counted from 1. Ignored when `cursor` is given. `page` × `page_size` may be at most 10,000; beyond that use `cursor`.
+    - `page_size`: Items on a page.
+    - `q`: Text to look for, without regard to case.
+    ```ignore
+    let response = client.admin_service_pack_list()
+        .cursor(cursor)
+        .is_active(is_active)
+        .page(page)
+        .page_size(page_size)
+        .q(q)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_service_pack_list(&self) -> builder::AdminServicePackList<'_> {
+        builder::AdminServicePackList::new(self)
+    }
+    /**Create a service pack
+
+    Makes a pack from plans of different services. It can be subscribed to at once unless `is_active` is false. Refusals: 400 naming the field when an item's plan is unknown or no longer sold, its service is not the plan's, two items have the same service, a plan has another currency or billing period than the pack, `fixed_price` comes without `base_price_cents` or `percentage` without `discount_percentage`, or a field of the other kind is given above 0; 403 without `admin:billing` (write), and for callers that are not platform staff; 409 when the slug is taken.
+
+    Sends a `POST` request to `/api/v1/admin/service-packs`
+
+    Arguments:
+    - `idempotency_key`: Makes a retry safe: within 24 hours a repeat with the same key and body answers the stored result (secrets come back as null), a repeat with another body, or while the first still runs, is 409.
+    - `body`
+    ```ignore
+    let response = client.admin_service_pack_create()
+        .idempotency_key(idempotency_key)
+        .body(body)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_service_pack_create(&self) -> builder::AdminServicePackCreate<'_> {
+        builder::AdminServicePackCreate::new(self)
+    }
+    /**Get any service pack
+
+    One pack, also an inactive or non-public one, with its items and the price it comes to now. Refusals: 403 without `admin:billing`, and for callers that are not platform staff; 404 when there is none with this id.
+
+    Sends a `GET` request to `/api/v1/admin/service-packs/{pack_id}`
+
+    Arguments:
+    - `pack_id`: Id of the pack.
+    ```ignore
+    let response = client.admin_service_pack_get()
+        .pack_id(pack_id)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_service_pack_get(&self) -> builder::AdminServicePackGet<'_> {
+        builder::AdminServicePackGet::new(self)
+    }
+    /**Update a service pack
+
+    Changes a pack; fields that are left out stay as they are, and `items`, when given, replaces all items. Slug, currency and billing period are fixed. Running pack subscriptions keep the items they started with; a new price reaches them at their first renewal at least 30 days after they were told of it. Setting `is_active` to false stops new subscriptions and lets running ones renew. Refusals: 400 for what creation refuses (the rules are checked on the pack as it would be afterwards); 403 without `admin:billing` (write), and for callers that are not platform staff; 404 when there is none with this id.
+
+    Sends a `PUT` request to `/api/v1/admin/service-packs/{pack_id}`
+
+    Arguments:
+    - `pack_id`: Id of the pack.
+    - `body`
+    ```ignore
+    let response = client.admin_service_pack_update()
+        .pack_id(pack_id)
+        .body(body)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_service_pack_update(&self) -> builder::AdminServicePackUpdate<'_> {
+        builder::AdminServicePackUpdate::new(self)
+    }
+    /**Retire a service pack
+
+    Deactivates a pack that nobody uses: it stays readable here and on old invoices, and cannot be subscribed to. Repeating it changes nothing. Refusals: 403 without `admin:billing` (write), and for callers that are not platform staff; 404 when there is none with this id; 409 while it has live pack subscriptions (set `is_active` to false instead).
+
+    Sends a `DELETE` request to `/api/v1/admin/service-packs/{pack_id}`
+
+    Arguments:
+    - `pack_id`: Id of the pack.
+    ```ignore
+    let response = client.admin_service_pack_delete()
+        .pack_id(pack_id)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_service_pack_delete(&self) -> builder::AdminServicePackDelete<'_> {
+        builder::AdminServicePackDelete::new(self)
+    }
     /**List tenants
 
     All tenants, deactivated ones included, by name and then id; a partner user gets those of its own partner. `q` finds text in the name, the tenant id and the company name of the billing profile. Tenants come from ScaiKey and cannot be created here. 400 when `page` × `page_size` is above 10,000 or the cursor belongs to another search; 403 without the level or the permission.
@@ -1302,6 +1399,100 @@ impl Client {
     ```*/
     pub fn organization_user_list(&self) -> builder::OrganizationUserList<'_> {
         builder::OrganizationUserList::new(self)
+    }
+    /**List pack subscriptions
+
+    The pack subscriptions of the caller's tenant with their children, ended ones included, newest first (by `created_at`, then id). Refusals: 400 for an unknown status, a page beyond 10,000 items or a cursor of another filter; 403 without `subscriptions:read`, and for service accounts.
+
+    Sends a `GET` request to `/api/v1/service-pack-subscriptions`
+
+    Arguments:
+    - `cursor`: Opaque position from `pagination.next_cursor` of the page before. It belongs to the same filter and sort; with another filter it is refused (400).
+    - `page`: Page to show, counted from 1. Ignored when `cursor` is given. `page` × `page_size` may be at most 10,000; beyond that use `cursor`.
+    - `page_size`: Items on a page.
+    - `status`: Only pack subscriptions that are in this state now.
+    ```ignore
+    let response = client.pack_subscription_list()
+        .cursor(cursor)
+        .page(page)
+        .page_size(page_size)
+        .status(status)
+        .send()
+        .await;
+    ```*/
+    pub fn pack_subscription_list(&self) -> builder::PackSubscriptionList<'_> {
+        builder::PackSubscriptionList::new(self)
+    }
+    /**Cancel a pack subscription
+
+    Ends a pack and with it all its children, in one step. From `trialing` everything is `cancelled` at once and nothing is billed; from `active` it becomes `cancelling` and can be used until the end of the current period (at once for a one_time pack); usage up to the end is still billed. This cannot be undone: subscribe again when it has ended. Refusals: 400 from every other state: from `past_due` and `suspended` the message names the overdue invoice, which must be paid first; 403 without `billing:manage`; 404 for an unknown or foreign pack subscription.
+
+    Sends a `POST` request to `/api/v1/service-pack-subscriptions/{pack_subscription_id}/cancel`
+
+    Arguments:
+    - `pack_subscription_id`: Id of the pack subscription.
+    - `idempotency_key`: Makes a retry safe: within 24 hours a repeat with the same key and body answers the stored result (secrets come back as null), a repeat with another body, or while the first still runs, is 409.
+    - `body`
+    ```ignore
+    let response = client.pack_subscription_cancel()
+        .pack_subscription_id(pack_subscription_id)
+        .idempotency_key(idempotency_key)
+        .body(body)
+        .send()
+        .await;
+    ```*/
+    pub fn pack_subscription_cancel(&self) -> builder::PackSubscriptionCancel<'_> {
+        builder::PackSubscriptionCancel::new(self)
+    }
+    /**List service packs
+
+    The packs on offer: those that are active and public, with their items and the price they come to now, by `sort_order`, then slug. Refusals: 403 without `services:read`, and for service accounts.
+
+    Sends a `GET` request to `/api/v1/service-packs`
+
+    ```ignore
+    let response = client.service_pack_list()
+        .send()
+        .await;
+    ```*/
+    pub fn service_pack_list(&self) -> builder::ServicePackList<'_> {
+        builder::ServicePackList::new(self)
+    }
+    /**Get a service pack
+
+    One pack on offer, with its items and the price it comes to now. Refusals: 403 without `services:read`; 404 when there is no pack with this slug, or it is not active or not public.
+
+    Sends a `GET` request to `/api/v1/service-packs/{slug}`
+
+    Arguments:
+    - `slug`: Slug of the pack.
+    ```ignore
+    let response = client.service_pack_get()
+        .slug(slug)
+        .send()
+        .await;
+    ```*/
+    pub fn service_pack_get(&self) -> builder::ServicePackGet<'_> {
+        builder::ServicePackGet::new(self)
+    }
+    /**Subscribe to a pack
+
+    Subscribes the caller's tenant to a pack and creates the children, all `pending` at first: all services of the pack are set up side by side, and when every one is done the pack and its children become `trialing` or `active` together. If one service fails, all is undone and cancelled, and nothing is billed. A pack's own `trial_days` count instead of those of its plans, and a trial is given only to a tenant that never had a trial of any service in it. The pack is billed as one line each period; the children carry no base price, but their usage is billed beside it, by the tiers of their plans. It takes no body. Refusals: 400 when the tenant has no billing profile; 403 without `billing:manage`; 404 when the pack is unknown, not active or not public; 409 when the tenant has a live subscription to any service in the pack (this pack itself included), or when a service in it is not active or degraded.
+
+    Sends a `POST` request to `/api/v1/service-packs/{slug}/subscribe`
+
+    Arguments:
+    - `slug`: Slug of the pack.
+    - `idempotency_key`: Makes a retry safe: within 24 hours a repeat with the same key and body answers the stored result (secrets come back as null), a repeat with another body, or while the first still runs, is 409.
+    ```ignore
+    let response = client.service_pack_subscribe()
+        .slug(slug)
+        .idempotency_key(idempotency_key)
+        .send()
+        .await;
+    ```*/
+    pub fn service_pack_subscribe(&self) -> builder::ServicePackSubscribe<'_> {
+        builder::ServicePackSubscribe::new(self)
     }
     /**List subscriptions
 
@@ -4664,6 +4855,407 @@ pub mod builder {
             }
         }
     }
+    /**Builder for [`Client::admin_service_pack_list`]
+
+    [`Client::admin_service_pack_list`]: super::Client::admin_service_pack_list*/
+    #[derive(Debug, Clone)]
+    pub struct AdminServicePackList<'a> {
+        client: &'a super::Client,
+        cursor: Result<Option<::std::string::String>, String>,
+        is_active: Result<Option<bool>, String>,
+        page: Result<Option<i32>, String>,
+        page_size: Result<Option<i32>, String>,
+        q: Result<Option<::std::string::String>, String>,
+    }
+    impl<'a> AdminServicePackList<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                cursor: Ok(None),
+                is_active: Ok(None),
+                page: Ok(None),
+                page_size: Ok(None),
+                q: Ok(None),
+            }
+        }
+        pub fn cursor<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.cursor = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `:: std :: string :: String` for cursor failed".to_string());
+            self
+        }
+        pub fn is_active<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<bool>,
+        {
+            self.is_active = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `bool` for is_active failed".to_string());
+            self
+        }
+        pub fn page<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<i32>,
+        {
+            self.page =
+                value.try_into().map(Some).map_err(|_| "conversion to `i32` for page failed".to_string());
+            self
+        }
+        pub fn page_size<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<i32>,
+        {
+            self.page_size = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `i32` for page_size failed".to_string());
+            self
+        }
+        pub fn q<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.q = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `:: std :: string :: String` for q failed".to_string());
+            self
+        }
+        ///Sends a `GET` request to `/api/v1/admin/service-packs`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::ServicePackPage>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, cursor, is_active, page, page_size, q } = self;
+            let cursor = cursor.map_err(Error::InvalidRequest)?;
+            let is_active = is_active.map_err(Error::InvalidRequest)?;
+            let page = page.map_err(Error::InvalidRequest)?;
+            let page_size = page_size.map_err(Error::InvalidRequest)?;
+            let q = q.map_err(Error::InvalidRequest)?;
+            let url = format!("{}/api/v1/admin/service-packs", client.baseurl,);
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .query(&progenitor_client::QueryParam::new("cursor", &cursor))
+                .query(&progenitor_client::QueryParam::new("is_active", &is_active))
+                .query(&progenitor_client::QueryParam::new("page", &page))
+                .query(&progenitor_client::QueryParam::new("page_size", &page_size))
+                .query(&progenitor_client::QueryParam::new("q", &q))
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_service_pack_list" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_service_pack_create`]
+
+    [`Client::admin_service_pack_create`]: super::Client::admin_service_pack_create*/
+    #[derive(Debug, Clone)]
+    pub struct AdminServicePackCreate<'a> {
+        client: &'a super::Client,
+        idempotency_key: Result<Option<::std::string::String>, String>,
+        body: Result<::scaicontrol_types::ServicePackCreateRequest, String>,
+    }
+    impl<'a> AdminServicePackCreate<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                idempotency_key: Ok(None),
+                body: Err("body was not initialized".to_string()),
+            }
+        }
+        pub fn idempotency_key<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.idempotency_key = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: std :: string :: String` for idempotency_key failed".to_string()
+            });
+            self
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::ServicePackCreateRequest>,
+        {
+            self.body = value.try_into().map_err(|_| {
+                "conversion to `:: scaicontrol_types :: ServicePackCreateRequest` for body failed".to_string()
+            });
+            self
+        }
+        ///Sends a `POST` request to `/api/v1/admin/service-packs`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::ServicePackEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, idempotency_key, body } = self;
+            let idempotency_key = idempotency_key.map_err(Error::InvalidRequest)?;
+            let body = body.map_err(Error::InvalidRequest)?;
+            let url = format!("{}/api/v1/admin/service-packs", client.baseurl,);
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(2usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            if let Some(value) = idempotency_key {
+                header_map.append("Idempotency-Key", value.to_string().try_into()?);
+            }
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .post(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .json(&body)
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_service_pack_create" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                201u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_service_pack_get`]
+
+    [`Client::admin_service_pack_get`]: super::Client::admin_service_pack_get*/
+    #[derive(Debug, Clone)]
+    pub struct AdminServicePackGet<'a> {
+        client: &'a super::Client,
+        pack_id: Result<::uuid::Uuid, String>,
+    }
+    impl<'a> AdminServicePackGet<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client, pack_id: Err("pack_id was not initialized".to_string()) }
+        }
+        pub fn pack_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.pack_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for pack_id failed".to_string());
+            self
+        }
+        ///Sends a `GET` request to `/api/v1/admin/service-packs/{pack_id}`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::ServicePackEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, pack_id } = self;
+            let pack_id = pack_id.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/admin/service-packs/{}",
+                client.baseurl,
+                encode_path(&pack_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_service_pack_get" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_service_pack_update`]
+
+    [`Client::admin_service_pack_update`]: super::Client::admin_service_pack_update*/
+    #[derive(Debug, Clone)]
+    pub struct AdminServicePackUpdate<'a> {
+        client: &'a super::Client,
+        pack_id: Result<::uuid::Uuid, String>,
+        body: Result<::scaicontrol_types::ServicePackUpdateRequest, String>,
+    }
+    impl<'a> AdminServicePackUpdate<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                pack_id: Err("pack_id was not initialized".to_string()),
+                body: Err("body was not initialized".to_string()),
+            }
+        }
+        pub fn pack_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.pack_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for pack_id failed".to_string());
+            self
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::ServicePackUpdateRequest>,
+        {
+            self.body = value.try_into().map_err(|_| {
+                "conversion to `:: scaicontrol_types :: ServicePackUpdateRequest` for body failed".to_string()
+            });
+            self
+        }
+        ///Sends a `PUT` request to `/api/v1/admin/service-packs/{pack_id}`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::ServicePackEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, pack_id, body } = self;
+            let pack_id = pack_id.map_err(Error::InvalidRequest)?;
+            let body = body.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/admin/service-packs/{}",
+                client.baseurl,
+                encode_path(&pack_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .put(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .json(&body)
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_service_pack_update" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_service_pack_delete`]
+
+    [`Client::admin_service_pack_delete`]: super::Client::admin_service_pack_delete*/
+    #[derive(Debug, Clone)]
+    pub struct AdminServicePackDelete<'a> {
+        client: &'a super::Client,
+        pack_id: Result<::uuid::Uuid, String>,
+    }
+    impl<'a> AdminServicePackDelete<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client, pack_id: Err("pack_id was not initialized".to_string()) }
+        }
+        pub fn pack_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.pack_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for pack_id failed".to_string());
+            self
+        }
+        ///Sends a `DELETE` request to `/api/v1/admin/service-packs/{pack_id}`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::AcknowledgementEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, pack_id } = self;
+            let pack_id = pack_id.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/admin/service-packs/{}",
+                client.baseurl,
+                encode_path(&pack_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .delete(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_service_pack_delete" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
     /**Builder for [`Client::admin_tenant_list`]
 
     [`Client::admin_tenant_list`]: super::Client::admin_tenant_list*/
@@ -6318,6 +6910,385 @@ pub mod builder {
             let response = result?;
             match response.status().as_u16() {
                 200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::pack_subscription_list`]
+
+    [`Client::pack_subscription_list`]: super::Client::pack_subscription_list*/
+    #[derive(Debug, Clone)]
+    pub struct PackSubscriptionList<'a> {
+        client: &'a super::Client,
+        cursor: Result<Option<::std::string::String>, String>,
+        page: Result<Option<i32>, String>,
+        page_size: Result<Option<i32>, String>,
+        status: Result<Option<::scaicontrol_types::SubscriptionStatus>, String>,
+    }
+    impl<'a> PackSubscriptionList<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client, cursor: Ok(None), page: Ok(None), page_size: Ok(None), status: Ok(None) }
+        }
+        pub fn cursor<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.cursor = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `:: std :: string :: String` for cursor failed".to_string());
+            self
+        }
+        pub fn page<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<i32>,
+        {
+            self.page =
+                value.try_into().map(Some).map_err(|_| "conversion to `i32` for page failed".to_string());
+            self
+        }
+        pub fn page_size<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<i32>,
+        {
+            self.page_size = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `i32` for page_size failed".to_string());
+            self
+        }
+        pub fn status<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::SubscriptionStatus>,
+        {
+            self.status = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: scaicontrol_types :: SubscriptionStatus` for status failed".to_string()
+            });
+            self
+        }
+        ///Sends a `GET` request to `/api/v1/service-pack-subscriptions`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::PackSubscriptionPage>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, cursor, page, page_size, status } = self;
+            let cursor = cursor.map_err(Error::InvalidRequest)?;
+            let page = page.map_err(Error::InvalidRequest)?;
+            let page_size = page_size.map_err(Error::InvalidRequest)?;
+            let status = status.map_err(Error::InvalidRequest)?;
+            let url = format!("{}/api/v1/service-pack-subscriptions", client.baseurl,);
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .query(&progenitor_client::QueryParam::new("cursor", &cursor))
+                .query(&progenitor_client::QueryParam::new("page", &page))
+                .query(&progenitor_client::QueryParam::new("page_size", &page_size))
+                .query(&progenitor_client::QueryParam::new("status", &status))
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "pack_subscription_list" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::pack_subscription_cancel`]
+
+    [`Client::pack_subscription_cancel`]: super::Client::pack_subscription_cancel*/
+    #[derive(Debug, Clone)]
+    pub struct PackSubscriptionCancel<'a> {
+        client: &'a super::Client,
+        pack_subscription_id: Result<::uuid::Uuid, String>,
+        idempotency_key: Result<Option<::std::string::String>, String>,
+        body: Result<::scaicontrol_types::CancelRequest, String>,
+    }
+    impl<'a> PackSubscriptionCancel<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                pack_subscription_id: Err("pack_subscription_id was not initialized".to_string()),
+                idempotency_key: Ok(None),
+                body: Err("body was not initialized".to_string()),
+            }
+        }
+        pub fn pack_subscription_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.pack_subscription_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for pack_subscription_id failed".to_string());
+            self
+        }
+        pub fn idempotency_key<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.idempotency_key = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: std :: string :: String` for idempotency_key failed".to_string()
+            });
+            self
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::CancelRequest>,
+        {
+            self.body = value.try_into().map_err(|_| {
+                "conversion to `:: scaicontrol_types :: CancelRequest` for body failed".to_string()
+            });
+            self
+        }
+        ///Sends a `POST` request to `/api/v1/service-pack-subscriptions/{pack_subscription_id}/cancel`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::PackSubscriptionEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, pack_subscription_id, idempotency_key, body } = self;
+            let pack_subscription_id = pack_subscription_id.map_err(Error::InvalidRequest)?;
+            let idempotency_key = idempotency_key.map_err(Error::InvalidRequest)?;
+            let body = body.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/service-pack-subscriptions/{}/cancel",
+                client.baseurl,
+                encode_path(&pack_subscription_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(2usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            if let Some(value) = idempotency_key {
+                header_map.append("Idempotency-Key", value.to_string().try_into()?);
+            }
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .post(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .json(&body)
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "pack_subscription_cancel" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::service_pack_list`]
+
+    [`Client::service_pack_list`]: super::Client::service_pack_list*/
+    #[derive(Debug, Clone)]
+    pub struct ServicePackList<'a> {
+        client: &'a super::Client,
+    }
+    impl<'a> ServicePackList<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client }
+        }
+        ///Sends a `GET` request to `/api/v1/service-packs`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::ServicePackList>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client } = self;
+            let url = format!("{}/api/v1/service-packs", client.baseurl,);
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "service_pack_list" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::service_pack_get`]
+
+    [`Client::service_pack_get`]: super::Client::service_pack_get*/
+    #[derive(Debug, Clone)]
+    pub struct ServicePackGet<'a> {
+        client: &'a super::Client,
+        slug: Result<::std::string::String, String>,
+    }
+    impl<'a> ServicePackGet<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client, slug: Err("slug was not initialized".to_string()) }
+        }
+        pub fn slug<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.slug = value
+                .try_into()
+                .map_err(|_| "conversion to `:: std :: string :: String` for slug failed".to_string());
+            self
+        }
+        ///Sends a `GET` request to `/api/v1/service-packs/{slug}`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::ServicePackEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, slug } = self;
+            let slug = slug.map_err(Error::InvalidRequest)?;
+            let url = format!("{}/api/v1/service-packs/{}", client.baseurl, encode_path(&slug.to_string()),);
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "service_pack_get" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::service_pack_subscribe`]
+
+    [`Client::service_pack_subscribe`]: super::Client::service_pack_subscribe*/
+    #[derive(Debug, Clone)]
+    pub struct ServicePackSubscribe<'a> {
+        client: &'a super::Client,
+        slug: Result<::std::string::String, String>,
+        idempotency_key: Result<Option<::std::string::String>, String>,
+    }
+    impl<'a> ServicePackSubscribe<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                slug: Err("slug was not initialized".to_string()),
+                idempotency_key: Ok(None),
+            }
+        }
+        pub fn slug<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.slug = value
+                .try_into()
+                .map_err(|_| "conversion to `:: std :: string :: String` for slug failed".to_string());
+            self
+        }
+        pub fn idempotency_key<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.idempotency_key = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: std :: string :: String` for idempotency_key failed".to_string()
+            });
+            self
+        }
+        ///Sends a `POST` request to `/api/v1/service-packs/{slug}/subscribe`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::PackSubscriptionEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, slug, idempotency_key } = self;
+            let slug = slug.map_err(Error::InvalidRequest)?;
+            let idempotency_key = idempotency_key.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/service-packs/{}/subscribe",
+                client.baseurl,
+                encode_path(&slug.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(2usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            if let Some(value) = idempotency_key {
+                header_map.append("Idempotency-Key", value.to_string().try_into()?);
+            }
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .post(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "service_pack_subscribe" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                201u16 => ResponseValue::from_response(response).await,
                 400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
                 500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
                 _ => Err(Error::UnexpectedResponse(response)),

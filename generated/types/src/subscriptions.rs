@@ -6,6 +6,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use validator::Validate as _;
 
+/// Why the customer leaves; may be empty.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, validator::Validate)]
+#[serde(deny_unknown_fields)]
+pub struct CancelRequest {
+    /// Why, in the customer's words; kept as `cancellation_reason`.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::support::present")]
+    #[schemars(with = "String")]
+    #[validate(length(min = 1, max = 1000))]
+    pub reason: Option<String>,
+}
+
 /// A subscription to start. Exactly one of `plan_id` and `plan_key` must be there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, validator::Validate)]
 #[serde(deny_unknown_fields)]

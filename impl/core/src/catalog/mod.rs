@@ -28,7 +28,7 @@ use store::{Place, TierRow, VersionRow};
 use uuid::Uuid;
 
 /// How long before a renewal its subscriber must have been told of a new price.
-const PRICE_NOTICE_DAYS: i64 = 30;
+pub const PRICE_NOTICE_DAYS: i64 = 30;
 
 /// A plan at one of its versions: everything that a period or a segment is priced by.
 #[derive(Clone, Debug, PartialEq, Serialize)]

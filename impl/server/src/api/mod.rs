@@ -4,6 +4,7 @@
 //! Who may call was decided before it runs; [`Enter::enter`] gives it the context that says what the caller sees.
 mod admin;
 mod admin_billing;
+mod admin_packs;
 mod admin_partners;
 mod admin_tenants;
 mod auth;
@@ -11,6 +12,7 @@ mod billing;
 mod catalog;
 mod metering;
 mod organization;
+mod service_packs;
 mod subscriptions;
 mod untagged;
 mod uploads;
