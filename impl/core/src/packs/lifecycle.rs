@@ -10,16 +10,17 @@ use super::price::{self, Priced};
 use super::store::{self, Pack, PackPeriodRow, PackSubscriptionRow};
 use super::view;
 use crate::audit;
-use crate::catalog::{self, PlanPrice};
+use crate::catalog::PlanPrice;
 use crate::db::Conn;
 use crate::error::{Error, Result};
 use crate::events::{self, Event};
 use crate::op::OpContext;
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 use crate::subscriptions::lifecycle::{self as single, state};
-use crate::subscriptions::store::{self as subscription_store, PeriodRow, SubscriptionRow};
+use crate::subscriptions::periods::{self, Charge};
+use crate::subscriptions::store::{self as subscription_store, SubscriptionRow};
+use crate::subscriptions::{segments, transitions};
 use chrono::{DateTime, Utc};
-use scaicontrol_domain::money::Cents;
 use scaicontrol_domain::mrr::mrr;
 use scaicontrol_domain::subscription::{State, SuspensionReason};
 use scaicontrol_types::ChangeKind;
@@ -40,10 +41,13 @@ pub async fn advance_child(
     let Some(pack_subscription_id) = child.pack_subscription_id else { return Ok(()) };
     let mut pack = store::lock(conn, &child.tenant_id, pack_subscription_id).await?;
     advance(conn, op, settings, &mut pack, until).await?;
-    let id = child.subscription_id;
-    let found = pack.children.into_iter().find(|c| c.subscription_id == id);
-    *child = found.ok_or_else(|| Error::internal(format!("subscription {id} is not a child of its pack")))?;
+    *child = child_of(pack, child.subscription_id)?;
     Ok(())
+}
+
+fn child_of(pack: Pack, subscription_id: Uuid) -> Result<SubscriptionRow> {
+    let found = pack.children.into_iter().find(|child| child.subscription_id == subscription_id);
+    found.ok_or_else(|| Error::internal(format!("subscription {subscription_id} is not a child of its pack")))
 }
 
 /// Carries the pack and its children through everything that is due at or before `until`.
@@ -85,7 +89,7 @@ async fn step(
     let begins = pack.row.current_period_start != before.row.current_period_start && is.renews();
     if begins {
         let version = price::renewal_version(conn, pack, at).await?;
-        let priced = price::of_subscription(conn, pack, version).await?;
+        let priced = price::of_period(conn, pack, version, at).await?;
         set_price(pack, &priced)?;
         bill_period(conn, op, settings, pack, &priced, was == State::Trialing).await?;
     }
@@ -185,7 +189,7 @@ async fn bill(
         created_at: op.now,
     };
     store::insert_period(conn, &period).await?;
-    let mut item = single::item(op, first_child(pack)?, "pack", starts_at, due_at)?;
+    let mut item = periods::item(op, first_child(pack)?, "pack", starts_at, due_at)?;
     (item.source_type, item.source_id) = ("pack_subscription".into(), row.pack_subscription_id);
     // What the line is for is the pack, not one of its children.
     item.subscription_id = Some(row.pack_subscription_id);
@@ -202,6 +206,26 @@ pub struct Cause {
     pub reason: Option<String>,
 }
 
+/// The transition of a pack, for whoever has one of its children in hand: the whole pack is carried to now and moves, and
+/// the child is then as it came out of that. When another child has moved it there already, nothing is left to do.
+///
+/// Errors: 400 for a transition that the table does not have.
+pub async fn with_pack(
+    conn: &mut Conn,
+    op: &OpContext,
+    child: &mut SubscriptionRow,
+    to: State,
+    cause: Cause,
+) -> Result<()> {
+    let settings = settings::load(conn).await?;
+    advance_child(conn, op, &settings, child, op.now).await?;
+    let Some(id) = child.pack_subscription_id.filter(|_| child.status != to.as_str()) else { return Ok(()) };
+    let mut pack = store::lock(conn, &child.tenant_id, id).await?;
+    transition(conn, op, &mut pack, to, cause).await?;
+    *child = child_of(pack, child.subscription_id)?;
+    Ok(())
+}
+
 /// Changes the state of the pack and all its children along the table, now, with the event and the audit row. The pack must
 /// have been carried to now before.
 ///
@@ -209,49 +233,64 @@ pub struct Cause {
 pub async fn transition(
     conn: &mut Conn,
     op: &OpContext,
-    settings: &Settings,
     pack: &mut Pack,
     to: State,
     cause: Cause,
 ) -> Result<()> {
     let before = pack.clone();
     let was = parse(&before.row)?;
+    let at = cut_instant(conn, op, pack).await?;
     for child in &mut pack.children {
-        apply(conn, op, settings, child, to, &cause).await?;
+        apply(conn, op, child, to, &cause, at).await?;
         child.next_event_at = single::next_event(child)?;
     }
     take_over(pack)?;
     if was == State::Suspended && to == State::Active {
-        resume(conn, op, pack).await?;
+        resume(conn, op, pack, at).await?;
     }
-    match (was, to) {
-        (_, State::Cancelled | State::Expired) => ended(conn, op, pack, op.now, true).await?,
-        _ => {
-            let kind = match (was, to) {
-                (_, State::Cancelling) => ChangeKind::ScheduledCancellation,
-                (State::Cancelling, State::Active) => ChangeKind::ScheduledCancellationUndone,
-                _ => ChangeKind::StatusChange,
-            };
-            changed(conn, op, &before, pack, kind, op.now).await?;
-        }
+    if to.is_final() {
+        ended(conn, op, pack, at, true).await?;
+    } else {
+        let kind = match (was, to) {
+            (_, State::Cancelling) => ChangeKind::ScheduledCancellation,
+            (State::Cancelling, _) => ChangeKind::ScheduledCancellationUndone,
+            _ => ChangeKind::StatusChange,
+        };
+        changed(conn, op, &before, pack, kind, op.now).await?;
     }
     store::save(conn, op, pack).await?;
     let reason = cause.reason.as_deref();
     audit::record(conn, op, audited(&pack.row, reason), Some(&before), Some(&*pack)).await
 }
 
-/// One child's part of a transition.
+/// When something that happens now cuts what runs: for all children the same instant.
+async fn cut_instant(conn: &mut Conn, op: &OpContext, pack: &Pack) -> Result<DateTime<Utc>> {
+    let mut at = op.now;
+    for child in &pack.children {
+        at = at.max(periods::cut_instant(conn, child, op.now).await?);
+    }
+    Ok(at)
+}
+
+/// One child's part of a transition. Whatever runs of a child that ends is cut at `at`.
 async fn apply(
     conn: &mut Conn,
     op: &OpContext,
-    settings: &Settings,
     child: &mut SubscriptionRow,
     to: State,
     cause: &Cause,
+    at: DateTime<Utc>,
 ) -> Result<()> {
     let from = state(child)?;
-    single::transition(child, to)?;
     match to {
+        State::Cancelled | State::Expired => {
+            child.pending_cancellation_at = None;
+            child.cancellation_reason = cause.reason.clone().or(child.cancellation_reason.take());
+            if from != State::Pending {
+                periods::close(conn, op, child, at, false).await?;
+            }
+            return transitions::end(conn, op, child, to, at, true).await;
+        }
         State::PastDue => child.past_due_since = Some(op.now),
         State::Suspended => {
             let reason = cause.suspension.unwrap_or(SuspensionReason::Dunning);
@@ -261,53 +300,32 @@ async fn apply(
             child.pending_cancellation_at = child.current_period_end;
             child.cancellation_reason.clone_from(&cause.reason);
         }
-        State::Active if from == State::Cancelling => {
-            (child.pending_cancellation_at, child.cancellation_reason) = (None, None);
-        }
         State::Active => {
+            if from == State::Cancelling {
+                (child.pending_cancellation_at, child.cancellation_reason) = (None, None);
+            }
             (child.past_due_since, child.suspended_at, child.suspension_reason) = (None, None, None);
-        }
-        State::Cancelled | State::Expired => {
-            (child.suspended_at, child.suspension_reason, child.pending_cancellation_at) = (None, None, None);
-            child.cancelled_at = Some(op.now);
-            child.cancellation_reason = cause.reason.clone().or(child.cancellation_reason.take());
-            single::close_segment(conn, op, settings, child, op.now).await?;
         }
         State::Pending | State::Trialing => {}
     }
-    Ok(())
+    single::transition(child, to)
 }
 
 /// In use again: the rest of the current period is billed, unless it was billed before the pack was suspended.
-async fn resume(conn: &mut Conn, op: &OpContext, pack: &mut Pack) -> Result<()> {
+async fn resume(conn: &mut Conn, op: &OpContext, pack: &mut Pack, at: DateTime<Utc>) -> Result<()> {
     let last = store::last_period(conn, &pack.row).await?;
-    if last.is_some_and(|p| p.ends_at.is_none_or(|end| op.now < end)) {
+    if last.is_some_and(|p| p.ends_at.is_none_or(|end| at < end)) {
         return Ok(());
     }
     for child in &pack.children {
-        let running = store::running_plan(conn, child).await?.map_or(1, |(_, version)| version);
-        let price = catalog::renewal_version(conn, child.plan_id, running, op.now).await?;
-        let ordinal =
-            subscription_store::last_ordinal(conn, &child.tenant_id, child.subscription_id).await?;
-        let period = PeriodRow {
-            tenant_id: child.tenant_id.clone(),
-            period_id: op.id(),
-            partner_id: child.partner_id.clone(),
-            subscription_id: child.subscription_id,
-            ordinal: ordinal.map_or(0, |n| n + 1),
-            starts_at: op.now,
-            ends_at: child.current_period_end,
-            plan_id: child.plan_id,
-            plan_version: price.version,
-            quantity: child.quantity,
-            created_at: op.now,
-        };
-        subscription_store::insert_period(conn, &period).await?;
+        let price = segments::base_price_at(conn, child, op.now).await?;
+        let how = Charge { kind: "base", due_at: at, own_invoice: false };
+        periods::charge(conn, op, child, &price, at, how).await?;
     }
     let version = price::renewal_version(conn, pack, op.now).await?;
-    let priced = price::of_subscription(conn, pack, version).await?;
+    let priced = price::of_period(conn, pack, version, at).await?;
     set_price(pack, &priced)?;
-    bill(conn, op, pack, &priced, op.now, op.now, false).await
+    bill(conn, op, pack, &priced, at, at, false).await
 }
 
 /// Takes over from the children what they all share.
@@ -389,24 +407,4 @@ pub fn audited<'a>(row: &'a PackSubscriptionRow, reason: Option<&'a str>) -> aud
         partner_id: Some(&row.partner_id),
         reason,
     }
-}
-
-/// The same for whoever has a child in hand: the pack of `pack_subscription_id` and all its children change their state.
-pub async fn transition_of(
-    conn: &mut Conn,
-    op: &OpContext,
-    settings: &Settings,
-    (tenant_id, pack_subscription_id): (&str, Uuid),
-    to: State,
-    cause: Cause,
-) -> Result<()> {
-    let mut pack = store::lock(conn, tenant_id, pack_subscription_id).await?;
-    advance(conn, op, settings, &mut pack, op.now).await?;
-    transition(conn, op, settings, &mut pack, to, cause).await
-}
-
-/// The recurring revenue and price of a pack that is not stored yet.
-pub fn monthly(price: Cents, billing_period: &str) -> Result<Cents> {
-    let interval = billing_period.parse().map_err(Error::internal)?;
-    mrr(price, interval, 1).map_err(Error::internal)
 }

@@ -17,12 +17,11 @@ use crate::error::{Error, Result};
 use crate::notifications::{self, Notice, Severity};
 use crate::op::OpContext;
 use crate::settings;
-use crate::subscriptions::lifecycle::transition_error;
 use crate::subscriptions::store::{self as subscription_store, Owner};
-use crate::subscriptions::{self, NewSubscription};
+use crate::subscriptions::{self, New};
 use price::Priced;
 use scaicontrol_domain::period::Interval;
-use scaicontrol_domain::subscription::State;
+use scaicontrol_domain::subscription::{self as rules, State};
 use scaicontrol_types::{PackSubscriptionResponse, Pagination, ServicePackResponse, SubscriptionStatus};
 use serde_json::json;
 use store::{Pack, PackRow, PackSubscriptionRow};
@@ -153,10 +152,11 @@ async fn new_pack(
         updated_at: op.now,
     };
     let children = plans.iter().map(|plan| {
-        let new = NewSubscription {
+        let new = New {
             tenant_id: op.tenant_id(),
             owner: Owner { partner_id: partner_id.clone(), timezone: timezone.clone() },
             quantity: 1,
+            ends_at: None,
             metadata: json!({}),
         };
         let mut child = subscriptions::new_row(op, plan, new)?;
@@ -230,10 +230,13 @@ pub async fn cancel(
                 State::Active if once => State::Cancelled,
                 State::Active => State::Cancelling,
                 State::PastDue | State::Suspended => return Err(unpaid(conn, &pack).await?),
-                _ => return Err(transition_error(state, State::Cancelling)),
+                _ => {
+                    rules::check(state, State::Cancelling).map_err(|e| Error::bad(e.to_string()))?;
+                    State::Cancelling
+                }
             };
             let cause = lifecycle::Cause { reason: reason.map(str::to_owned), ..lifecycle::Cause::default() };
-            lifecycle::transition(conn, op, &settings, &mut pack, to, cause).await?;
+            lifecycle::transition(conn, op, &mut pack, to, cause).await?;
             tell(conn, op, &pack, to).await?;
             view::subscription(conn, pack).await
         })
@@ -251,6 +254,7 @@ async fn unpaid(conn: &mut Conn, pack: &Pack) -> Result<Error> {
 /// Tells the tenant that its pack ends, or has ended.
 async fn tell(conn: &mut Conn, op: &OpContext, pack: &Pack, to: State) -> Result<()> {
     let row = &pack.row;
+    let name = store::name(conn, row).await?;
     let message = if to == State::Cancelling { "pack_cancellation_scheduled" } else { "pack_cancelled" };
     let notice = Notice {
         tenant_id: &row.tenant_id,
@@ -259,7 +263,7 @@ async fn tell(conn: &mut Conn, op: &OpContext, pack: &Pack, to: State) -> Result
         category: "subscription",
         severity: Severity::Info,
         message,
-        parameters: json!({"pack": row.pack_slug, "ends_at": row.pending_cancellation_at}),
+        parameters: json!({"pack": name, "ends_at": row.pending_cancellation_at.or(row.cancelled_at)}),
         link: None,
     };
     notifications::tell(conn, op, notice).await

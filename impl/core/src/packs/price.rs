@@ -105,17 +105,18 @@ pub async fn in_force(conn: &mut Conn, packs: &[PackRow], at: DateTime<Utc>) -> 
     Ok(out)
 }
 
-/// A pack subscription as a period of it is priced: its own items, each at the version of its plan that the child's newest
-/// period is priced by, and the price of the given version of the pack.
-pub async fn of_subscription(conn: &mut Conn, pack: &Pack, version: VersionRow) -> Result<Priced> {
-    let row = &pack.row;
-    let items = store::items(conn, row.pack_id, row.items_version).await?;
+/// A pack subscription as its period from `starts_at` on is priced: its own items, each at the version of its plan that the
+/// child's period is priced by, and the price of the given version of the pack.
+pub async fn of_period(
+    conn: &mut Conn,
+    pack: &Pack,
+    version: VersionRow,
+    starts_at: DateTime<Utc>,
+) -> Result<Priced> {
+    let items = store::items(conn, pack.row.pack_id, pack.row.items_version).await?;
     let mut prices = HashMap::with_capacity(items.len());
-    for child in &pack.children {
-        let (plan_id, number) = match store::running_plan(conn, child).await? {
-            Some(running) => running,
-            None => (child.plan_id, catalog::plan_in_force(conn, child.plan_id, row.created_at).await?.version),
-        };
+    for period in store::child_periods(conn, pack, starts_at).await? {
+        let (plan_id, number) = (period.plan_id, period.plan_version);
         let version = catalog_store::version(conn, plan_id, number).await?;
         let version = version.ok_or_else(|| Error::internal(format!("plan {plan_id} has no version {number}")))?;
         prices.insert(plan_id, (version.version, version.base_price_cents));

@@ -10,7 +10,7 @@ use crate::db::statement::statement;
 use crate::db::{COUNTED, count_up_to};
 use crate::error::{Error, Result, on_conflict};
 use crate::op::OpContext;
-use crate::subscriptions::store::{self as subscription_store, SubscriptionRow};
+use crate::subscriptions::store::{self as subscription_store, PeriodRow, SubscriptionRow};
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -352,14 +352,39 @@ pub async fn lock_child(conn: &mut Conn, tenant_id: &str, subscription_id: Uuid)
     child.ok_or(Error::NotFound("subscription"))
 }
 
-/// The plan and version that the newest period of a child is priced by.
-pub async fn running_plan(conn: &mut Conn, child: &SubscriptionRow) -> Result<Option<(Uuid, i32)>> {
+/// The periods of the children that begin at an instant, by the id of the child.
+pub async fn child_periods(conn: &mut Conn, pack: &Pack, starts_at: DateTime<Utc>) -> Result<Vec<PeriodRow>> {
     use subscription_periods as t;
-    let last = t::table
-        .filter(t::tenant_id.eq(&child.tenant_id).and(t::subscription_id.eq(child.subscription_id)))
-        .select((t::plan_id, t::plan_version))
-        .order(t::starts_at.desc());
-    Ok(last.first(conn).await.optional()?)
+    let ids: Vec<Uuid> = pack.children.iter().map(|child| child.subscription_id).collect();
+    let rows = t::table
+        .filter(t::tenant_id.eq(&pack.row.tenant_id).and(t::subscription_id.eq_any(ids)))
+        .filter(t::starts_at.eq(starts_at))
+        .order(t::subscription_id);
+    Ok(rows.select(PeriodRow::as_select()).load(conn).await?)
+}
+
+/// The pack subscription with its children, not locked.
+///
+/// Errors: 404.
+pub async fn subscription(conn: &mut Conn, tenant_id: &str, pack_subscription_id: Uuid) -> Result<Pack> {
+    let row = pack_subscriptions::table.find((tenant_id, pack_subscription_id));
+    let row = row.select(PackSubscriptionRow::as_select()).first(conn).await.optional()?;
+    let row = row.ok_or(Error::NotFound("pack subscription"))?;
+    let children = children(conn, tenant_id, &[pack_subscription_id]).await?;
+    Ok(Pack { row, children })
+}
+
+/// The period of a pack subscription that begins at an instant.
+pub async fn period_from(
+    conn: &mut Conn,
+    pack: &PackSubscriptionRow,
+    starts_at: DateTime<Utc>,
+) -> Result<Option<PackPeriodRow>> {
+    use pack_periods as t;
+    let row = t::table
+        .filter(t::tenant_id.eq(&pack.tenant_id))
+        .filter(t::pack_subscription_id.eq(pack.pack_subscription_id).and(t::starts_at.eq(starts_at)));
+    Ok(row.select(PackPeriodRow::as_select()).first(conn).await.optional()?)
 }
 
 /// Writes every column of the pack and its children back, with the time of the operation.
@@ -442,4 +467,10 @@ pub async fn overdue_invoice(conn: &mut Conn, pack: &Pack) -> Result<Option<Stri
     .await
     .optional()?;
     Ok(number.map(|(number,)| number))
+}
+
+/// The name of a pack; its slug where the caller does not see it, as a tenant one that is no longer on offer.
+pub async fn name(conn: &mut Conn, pack: &PackSubscriptionRow) -> Result<String> {
+    let name = service_packs::table.find(pack.pack_id).select(service_packs::name);
+    Ok(name.first(conn).await.optional()?.unwrap_or_else(|| pack.pack_slug.clone()))
 }
