@@ -6,6 +6,7 @@ mod admin;
 mod admin_billing;
 mod admin_packs;
 mod admin_partners;
+mod admin_subscriptions;
 mod admin_tenants;
 mod auth;
 mod billing;
