@@ -5,7 +5,7 @@
 //! undoes the invoice's, and a number of its own series. Everything runs under the invoice's lock.
 use super::issue::{self, Unissued};
 use super::store::{self, InvoiceRow, LineRow};
-use super::{drafts, finalize, view};
+use super::{drafts, finalize, parts, view};
 use crate::app::Control;
 use crate::audit;
 use crate::db::Conn;
@@ -252,7 +252,9 @@ pub async fn write(
     drafts::number_lines(&mut lines);
     store::insert(conn, &row).await?;
     store::insert_lines(conn, &lines).await?;
+    let parts = parts_of(conn, original, note, &lines).await?;
     link(conn, original, note, &lines).await?;
+    parts::insert(conn, &parts).await?;
     row.status = "finalized".into();
     (row.issue_date, row.due_date) = (Some(issue_date), Some(issue_date));
     row.buyer_snapshot.clone_from(&of.buyer_snapshot);
@@ -261,7 +263,7 @@ pub async fn write(
     row.vat_details = Some(serde_json::to_value(details).map_err(Error::internal)?);
     row.finalized_at = Some(op.now);
     let document = Document {
-        lines: lines.iter().map(|l| (l.service_slug.clone(), Cents(l.amount_cents))).collect(),
+        lines: parts::by_service(&lines, &parts),
         taxes: taxes(original, note)?,
         credit_applied: Cents::ZERO,
         platform_cost: finalize::total_cost(&lines)?,
@@ -321,6 +323,22 @@ fn explanation(line: &LineRow, of: &LineRow) -> Result<serde_json::Value> {
     json["line_item_id"] = of.line_item_id.to_string().into();
     json["unit_divisor"] = line.unit_divisor.normalize().to_string().into();
     Ok(json)
+}
+
+/// What the lines take back of the parts of packs' lines. Comes before [`link`]: what this note takes back is not taken yet.
+async fn parts_of(
+    conn: &mut Conn,
+    original: &Original,
+    note: &CreditNote,
+    lines: &[LineRow],
+) -> Result<Vec<parts::PartRow>> {
+    let mut parts = vec![];
+    for (part, line) in note.lines.iter().zip(lines) {
+        if let Some(of) = original.lines.get(part.index) {
+            parts.append(&mut parts::taken_back(conn, line, of).await?);
+        }
+    }
+    Ok(parts)
 }
 
 /// Notes which line takes back which.

@@ -11,7 +11,7 @@ use super::credit_lines;
 use super::issue::{self, Unissued};
 use super::store::{self, InvoiceRow, LineRow};
 use super::tax::{self, Parties, Taxed};
-use super::{drafts, view};
+use super::{drafts, parts, view};
 use crate::app::Control;
 use crate::audit;
 use crate::db::Conn;
@@ -88,6 +88,8 @@ pub async fn in_tx(
     let mut lines = decided(&wanted, &taxed, if is_operator { None } else { Some(&settings) })?;
     credit_lines::settle_cost(&mut lines, &reversals, is_operator);
     store::replace_lines(conn, &before, &lines).await?;
+    let parts = parts::of_lines(&lines, if is_operator { None } else { Some(&settings) })?;
+    parts::insert(conn, &parts).await?;
     credit_lines::link(conn, &lines, &reversals).await?;
     let mut row = frozen(op, &draft, &parties, &taxed, issue_date, &settings)?;
     let credit_applied = payments::apply_credit(conn, op, &mut row).await?;
@@ -100,7 +102,7 @@ pub async fn in_tx(
         (row.status, row.paid_at) = ("paid".into(), Some(op.now));
     }
     let document = Document {
-        lines: lines.iter().map(|l| (l.service_slug.clone(), Cents(l.amount_cents))).collect(),
+        lines: parts::by_service(&lines, &parts),
         taxes: tax::by_account(&taxed)?,
         credit_applied,
         platform_cost: total_cost(&lines)?,
@@ -173,6 +175,9 @@ fn frozen(
 /// What the partner owes the platform for a line: a part of every one that the platform made, in cents.
 fn platform_cost(line: &LineRow, settings: &Settings) -> Result<i64> {
     let kind: LineKind = line.kind.parse().map_err(Error::internal)?;
+    if kind == LineKind::Pack {
+        return parts::cost(line, settings).map(|cost| cost.0);
+    }
     let multiplier = cost::effective_multiplier(&settings.cost_multipliers, line.plan_key.as_deref());
     let cost = cost::platform_cost(kind, Cents(line.amount_cents), multiplier);
     cost.map(|c| c.0).map_err(|_| Error::field("line_items", "make a platform cost that is too large"))

@@ -34,6 +34,7 @@ pub async fn of_item(
     match (item.source_type.as_str(), item.kind.as_str()) {
         ("subscription", "base") => base(conn, op, item, timezone).await,
         ("subscription", "proration") => super::proration::lines(conn, op, item, timezone).await,
+        ("pack_subscription", "pack") => super::pack_line::lines(conn, op, item, timezone).await,
         ("segment", "usage") => usage(conn, op, item, timezone).await,
         (source, kind) => Err(Error::internal(format!("nothing bills {kind} of a {source}"))),
     }

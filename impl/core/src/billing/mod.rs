@@ -9,6 +9,8 @@ pub mod finalize;
 pub mod issue;
 pub mod lines;
 pub mod overview;
+mod pack_line;
+pub mod parts;
 mod proration;
 pub mod run;
 pub mod store;

@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::events;
 use crate::notifications::{self, Notice, Severity};
 use crate::op::OpContext;
+use crate::packs;
 use crate::settings::{Settings, TrialEndWithoutMethod};
 use chrono::{DateTime, TimeDelta, Utc};
 use scaicontrol_domain::subscription::State;
@@ -51,6 +52,9 @@ pub async fn advance(
     sub: &mut SubscriptionRow,
     until: DateTime<Utc>,
 ) -> Result<()> {
+    if sub.is_child() {
+        return packs::lifecycle::advance_child(conn, op, settings, sub, until).await;
+    }
     let before = sub.next_event_at.filter(|at| *at <= until).map(|_| sub.clone());
     let Some(before) = before else { return Ok(()) };
     for _ in 0..STEPS_MAX {
@@ -78,7 +82,7 @@ pub async fn advance(
 }
 
 /// Everything that happens at one instant, in the published order: end, plan change, trial end, renewal, usage month.
-async fn step(
+pub(crate) async fn step(
     conn: &mut Conn,
     op: &OpContext,
     settings: &Settings,
@@ -131,9 +135,11 @@ pub async fn start(
         begin(conn, op, settings, sub, price, op.now).await?;
     }
     sub.next_event_at = next_event(sub)?;
-    sub.event_sequence += 1;
-    let data = view::activated_event(sub, price)?;
-    events::emit(conn, op, event(sub, "subscription.activated"), &data).await?;
+    if !sub.is_child() {
+        sub.event_sequence += 1;
+        let data = view::activated_event(sub, price)?;
+        events::emit(conn, op, event(sub, "subscription.activated"), &data).await?;
+    }
     if state(sub)? == State::Active && is_term_over(sub, op.now) {
         end(conn, op, sub, State::Expired, op.now, false).await?;
         sub.next_event_at = None;
@@ -174,6 +180,9 @@ async fn trial_over(
     // No tenant can save a payment method, so none has one.
     if settings.trial_end_without_method == TrialEndWithoutMethod::Cancel {
         end(conn, op, sub, State::Cancelled, at, false).await?;
+        if sub.is_child() {
+            return Ok(());
+        }
         let (service, plan) = catalog::slugs(conn, sub.plan_id).await?;
         let notice = Notice {
             tenant_id: &sub.tenant_id,
@@ -243,7 +252,7 @@ async fn renew(
 }
 
 /// When something next happens by itself.
-pub(super) fn next_event(sub: &SubscriptionRow) -> Result<Option<DateTime<Utc>>> {
+pub(crate) fn next_event(sub: &SubscriptionRow) -> Result<Option<DateTime<Utc>>> {
     let state = state(sub)?;
     if state.is_final() || state == State::Pending {
         return Ok(None);

@@ -69,12 +69,12 @@ pub async fn create(
 }
 
 /// A subscription that is asked for.
-struct New<'a> {
-    tenant_id: &'a str,
-    owner: Owner,
-    quantity: i32,
-    ends_at: Option<DateTime<Utc>>,
-    metadata: serde_json::Value,
+pub(crate) struct New<'a> {
+    pub(crate) tenant_id: &'a str,
+    pub(crate) owner: Owner,
+    pub(crate) quantity: i32,
+    pub(crate) ends_at: Option<DateTime<Utc>>,
+    pub(crate) metadata: serde_json::Value,
 }
 
 /// Begins a subscription to a plan that may be subscribed to.
@@ -106,7 +106,7 @@ async fn begin(
     view::response(&sub, &price.service_slug, &price.plan.slug)
 }
 
-fn new_row(op: &OpContext, price: &catalog::PlanPrice, asked: New<'_>) -> Result<SubscriptionRow> {
+pub(crate) fn new_row(op: &OpContext, price: &catalog::PlanPrice, asked: New<'_>) -> Result<SubscriptionRow> {
     let New { tenant_id, owner, quantity, ends_at, metadata } = asked;
     let mut row = SubscriptionRow {
         tenant_id: tenant_id.into(),

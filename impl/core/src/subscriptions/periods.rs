@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 /// How a stretch is charged.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Charge {
+pub(crate) struct Charge {
     /// `base` or `proration`.
     pub kind: &'static str,
     /// From when on it is billed.
@@ -75,7 +75,7 @@ pub(super) fn enter(sub: &mut SubscriptionRow, at: DateTime<Utc>) -> Result<()> 
 }
 
 /// Stores the stretch from `at` to the end of the current period, and the item that charges it.
-pub(super) async fn charge(
+pub(crate) async fn charge(
     conn: &mut Conn,
     op: &OpContext,
     sub: &SubscriptionRow,
@@ -103,6 +103,10 @@ pub(super) async fn charge(
         whole_ends_at: whole.end,
     };
     store::insert_period(conn, &row).await?;
+    if sub.is_child() {
+        // The pack bills one price for all of them.
+        return Ok(row);
+    }
     let mut item = item(op, sub, how.kind, at, how.due_at)?;
     (item.source_type, item.source_id, item.own_invoice) =
         ("subscription".into(), sub.subscription_id, how.own_invoice);
@@ -111,7 +115,7 @@ pub(super) async fn charge(
 }
 
 /// An item of the subscription; what it bills is filled in by the caller.
-pub(super) fn item(
+pub(crate) fn item(
     op: &OpContext,
     sub: &SubscriptionRow,
     kind: &str,
@@ -156,7 +160,7 @@ pub fn whole_price(row: &PeriodRow, price: &PlanPrice) -> Result<Cents> {
 
 /// When something that happens now cuts the row and the segment that run: now, and at least a microsecond (what the
 /// database tells apart) after both began, so that several changes at one instant stay in their order.
-pub(super) async fn cut_instant(
+pub(crate) async fn cut_instant(
     conn: &mut Conn,
     sub: &SubscriptionRow,
     now: DateTime<Utc>,
@@ -253,7 +257,7 @@ pub(super) async fn give_back(
 
 /// Ends what runs at `at`: the stretch and the segment. With `credit_unused` the unused share of the base price is given
 /// back. Usage so far, which would wait for the end of its month, is billed at once.
-pub(super) async fn close(
+pub(crate) async fn close(
     conn: &mut Conn,
     op: &OpContext,
     sub: &mut SubscriptionRow,

@@ -101,7 +101,7 @@ pub(super) async fn price_at(conn: &mut Conn, sub: &SubscriptionRow, at: DateTim
 }
 
 /// The same for the base price.
-pub(super) async fn base_price_at(
+pub(crate) async fn base_price_at(
     conn: &mut Conn,
     sub: &SubscriptionRow,
     at: DateTime<Utc>,

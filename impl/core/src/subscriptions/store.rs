@@ -7,6 +7,7 @@ use crate::db::schema::{
 use crate::db::statement::statement;
 use crate::error::{Error, Result, on_conflict};
 use crate::op::OpContext;
+use crate::packs;
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{Text, Uuid as SqlUuid};
@@ -54,6 +55,13 @@ pub struct SubscriptionRow {
     pub next_event_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+}
+
+impl SubscriptionRow {
+    /// Whether it belongs to a pack, which has the price, the events and the say over its state.
+    pub fn is_child(&self) -> bool {
+        self.pack_subscription_id.is_some()
+    }
 }
 
 /// A row of `subscription_periods`.
@@ -243,16 +251,22 @@ pub async fn get(conn: &mut Conn, subscription_id: Uuid) -> Result<SubscriptionR
 }
 
 /// The subscription, locked until the transaction ends: whoever changes its state or its segments holds this lock.
+///
+/// The child of a pack is locked with its pack and all other children, the pack first, whoever wants one of them.
 pub async fn lock(conn: &mut Conn, tenant_id: &str, subscription_id: Uuid) -> Result<SubscriptionRow> {
     use subscriptions as t;
-    let row = t::table
+    let alone = t::table
         .filter(t::tenant_id.eq(tenant_id).and(t::subscription_id.eq(subscription_id)))
+        .filter(t::pack_subscription_id.is_null())
         .select(SubscriptionRow::as_select())
         .for_no_key_update()
         .first(conn)
         .await
         .optional()?;
-    row.ok_or(Error::NotFound("subscription"))
+    match alone {
+        Some(row) => Ok(row),
+        None => packs::store::lock_child(conn, tenant_id, subscription_id).await,
+    }
 }
 
 /// Subscriptions whose next event lies at or before `until`, earliest first, after the given position.
@@ -281,16 +295,20 @@ pub async fn due(
 }
 
 /// Subscriptions that an unpaid invoice holds down (past due, or suspended by dunning) with a line on the invoice, and none
-/// on another one that is overdue.
+/// on another one that is overdue. A line of a pack, or of one of its children, is one of all its children.
 pub async fn waiting_for(conn: &mut Conn, tenant_id: &str, invoice_id: Uuid) -> Result<Vec<Uuid>> {
     let rows: Vec<(Uuid,)> = statement::<(SqlUuid,)>(
         "SELECT s.subscription_id FROM subscriptions s
          WHERE s.tenant_id = $1 AND (s.status = 'past_due' OR (s.status = 'suspended' AND s.suspension_reason = 'dunning'))
            AND EXISTS (SELECT 1 FROM invoice_lines l
-             WHERE l.tenant_id = s.tenant_id AND l.invoice_id = $2 AND l.subscription_id = s.subscription_id)
+             WHERE l.tenant_id = s.tenant_id AND l.invoice_id = $2 AND l.subscription_id IN (
+               SELECT s.subscription_id UNION ALL SELECT s.pack_subscription_id UNION ALL SELECT c.subscription_id FROM subscriptions c
+               WHERE c.tenant_id = s.tenant_id AND c.pack_subscription_id = s.pack_subscription_id))
            AND NOT EXISTS (SELECT 1 FROM invoices i JOIN invoice_lines l USING (tenant_id, invoice_id)
              WHERE i.tenant_id = s.tenant_id AND i.due_cents > 0 AND (i.status = 'past_due' OR i.payment_reversed_at IS NOT NULL)
-               AND l.subscription_id = s.subscription_id) ORDER BY 1",
+               AND l.subscription_id IN (
+               SELECT s.subscription_id UNION ALL SELECT s.pack_subscription_id UNION ALL SELECT c.subscription_id FROM subscriptions c
+               WHERE c.tenant_id = s.tenant_id AND c.pack_subscription_id = s.pack_subscription_id)) ORDER BY 1",
     )
     .bind::<Text, _>(tenant_id)
     .bind::<SqlUuid, _>(invoice_id)

@@ -24,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::events::{self, Event};
 use crate::notifications::{self, Notice, Severity};
 use crate::op::OpContext;
+use crate::packs::lifecycle as packs;
 use crate::settings::{self, Settings};
 use chrono::{DateTime, Utc};
 use scaicontrol_domain::period::Interval;
@@ -57,6 +58,9 @@ fn by(sub: &mut SubscriptionRow, event: rules::Event) -> Result<()> {
 ///
 /// Errors: 400 from every state but active.
 pub async fn past_due(conn: &mut Conn, op: &OpContext, sub: &mut SubscriptionRow) -> Result<()> {
+    if sub.is_child() {
+        return packs::with_pack(conn, op, sub, State::PastDue, packs::Cause::default()).await;
+    }
     let before = sub.clone();
     by(sub, rules::Event::PaymentFailed)?;
     sub.past_due_since = Some(op.now);
@@ -86,6 +90,10 @@ pub(super) async fn suspend_because(
     reason: SuspensionReason,
     why: Option<&str>,
 ) -> Result<()> {
+    if sub.is_child() {
+        let cause = packs::Cause { suspension: Some(reason), ..packs::Cause::default() };
+        return packs::with_pack(conn, op, sub, State::Suspended, cause).await;
+    }
     let before = sub.clone();
     by(sub, rules::Event::Suspend)?;
     (sub.suspended_at, sub.suspension_reason) = (Some(op.now), Some(reason.as_str().into()));
@@ -106,6 +114,9 @@ pub async fn resume(
     settings: &Settings,
     sub: &mut SubscriptionRow,
 ) -> Result<()> {
+    if sub.is_child() {
+        return packs::with_pack(conn, op, sub, State::Active, packs::Cause::default()).await;
+    }
     lifecycle::advance(conn, op, settings, sub, op.now).await?;
     let before = sub.clone();
     by(sub, rules::Event::Resume)?;
@@ -146,6 +157,10 @@ pub async fn cancel_now(
     reason: &str,
     credit_unused: bool,
 ) -> Result<()> {
+    if sub.is_child() {
+        let cause = packs::Cause { reason: Some(reason.into()), ..packs::Cause::default() };
+        return packs::with_pack(conn, op, sub, State::Cancelled, cause).await;
+    }
     lifecycle::advance(conn, op, settings, sub, op.now).await?;
     let before = sub.clone();
     if state(sub)? == State::Pending {
@@ -255,6 +270,9 @@ pub async fn recover(conn: &mut Conn, op: &OpContext, tenant_id: &str, invoice_i
 }
 
 async fn recovered(conn: &mut Conn, op: &OpContext, sub: &mut SubscriptionRow) -> Result<()> {
+    if sub.is_child() {
+        return packs::with_pack(conn, op, sub, State::Active, packs::Cause::default()).await;
+    }
     let before = sub.clone();
     by(sub, rules::Event::Recovered)?;
     sub.past_due_since = None;
@@ -269,7 +287,7 @@ async fn recovered(conn: &mut Conn, op: &OpContext, sub: &mut SubscriptionRow) -
 }
 
 /// The subscription is over: nothing happens to it by itself any more.
-pub(super) async fn end(
+pub(crate) async fn end(
     conn: &mut Conn,
     op: &OpContext,
     sub: &mut SubscriptionRow,
@@ -281,6 +299,9 @@ pub(super) async fn end(
     transition(sub, to)?;
     (sub.cancelled_at, sub.pending_plan_id, sub.pending_quantity) = (Some(at), None, None);
     (sub.suspended_at, sub.suspension_reason) = (None, None);
+    if sub.is_child() {
+        return Ok(());
+    }
     sub.event_sequence += 1;
     let data = view::cancelled_event(sub, &price, (to, immediately), at)?;
     events::emit(conn, op, event(sub, "subscription.cancelled"), &data).await
@@ -308,6 +329,9 @@ pub(super) async fn changed(
     kind: ChangeKind,
     at: DateTime<Utc>,
 ) -> Result<()> {
+    if sub.is_child() {
+        return Ok(());
+    }
     sub.event_sequence += 1;
     let plan_before = if before.plan_id == sub.plan_id {
         price.plan.slug.clone()
