@@ -2,7 +2,9 @@
 //! The operations of the API as traits, one module for each group, and what runs around them ([`support`]).
 pub mod admin;
 pub mod admin_billing;
+pub mod admin_packs;
 pub mod admin_partners;
+pub mod admin_subscriptions;
 pub mod admin_tenants;
 pub mod auth;
 pub mod billing;
@@ -10,6 +12,7 @@ pub mod catalog;
 pub mod metering;
 pub mod operations;
 pub mod organization;
+pub mod service_packs;
 pub mod subscriptions;
 #[macro_use]
 pub mod support;

@@ -857,6 +857,252 @@ impl Client {
     pub fn admin_partner_tenant_list(&self) -> builder::AdminPartnerTenantList<'_> {
         builder::AdminPartnerTenantList::new(self)
     }
+    /**List all service packs
+
+    All packs, inactive and non-public ones included, by `sort_order`, then id. Refusals: 400 for a page beyond 10,000 items or a cursor of another filter; 403 without `admin:billing`, and for callers that are not platform staff.
+
+    Sends a `GET` request to `/api/v1/admin/service-packs`
+
+    Arguments:
+    - `cursor`: Opaque position from `pagination.next_cursor` of the page before. It belongs to the same filter and sort; with another filter it is refused (400).
+    - `is_active`: Only packs that can (true) or cannot (false) be subscribed to; all when left out.
+    - `page`: Page to show, counted from 1. Ignored when `cursor` is given. `page` × `page_size` may be at most 10,000; beyond that use `cursor`.
+    - `page_size`: Items on a page.
+    - `q`: Text to look for, without regard to case.
+    ```ignore
+    let response = client.admin_service_pack_list()
+        .cursor(cursor)
+        .is_active(is_active)
+        .page(page)
+        .page_size(page_size)
+        .q(q)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_service_pack_list(&self) -> builder::AdminServicePackList<'_> {
+        builder::AdminServicePackList::new(self)
+    }
+    /**Create a service pack
+
+    Makes a pack from plans of different services. It can be subscribed to at once unless `is_active` is false. Refusals: 400 naming the field when an item's plan is unknown or no longer sold, its service is not the plan's, two items have the same service, a plan has another currency or billing period than the pack, `fixed_price` comes without `base_price_cents` or `percentage` without `discount_percentage`, or a field of the other kind is given above 0; 403 without `admin:billing` (write), and for callers that are not platform staff; 409 when the slug is taken.
+
+    Sends a `POST` request to `/api/v1/admin/service-packs`
+
+    Arguments:
+    - `idempotency_key`: Makes a retry safe: within 24 hours a repeat with the same key and body answers the stored result (secrets come back as null), a repeat with another body, or while the first still runs, is 409.
+    - `body`
+    ```ignore
+    let response = client.admin_service_pack_create()
+        .idempotency_key(idempotency_key)
+        .body(body)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_service_pack_create(&self) -> builder::AdminServicePackCreate<'_> {
+        builder::AdminServicePackCreate::new(self)
+    }
+    /**Get any service pack
+
+    One pack, also an inactive or non-public one, with its items and the price it comes to now. Refusals: 403 without `admin:billing`, and for callers that are not platform staff; 404 when there is none with this id.
+
+    Sends a `GET` request to `/api/v1/admin/service-packs/{pack_id}`
+
+    Arguments:
+    - `pack_id`: Id of the pack.
+    ```ignore
+    let response = client.admin_service_pack_get()
+        .pack_id(pack_id)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_service_pack_get(&self) -> builder::AdminServicePackGet<'_> {
+        builder::AdminServicePackGet::new(self)
+    }
+    /**Update a service pack
+
+    Changes a pack; fields that are left out stay as they are, and `items`, when given, replaces all items. Slug, currency and billing period are fixed. Running pack subscriptions keep the items they started with; a new price reaches them at their first renewal at least 30 days after they were told of it. Setting `is_active` to false stops new subscriptions and lets running ones renew. Refusals: 400 for what creation refuses (the rules are checked on the pack as it would be afterwards); 403 without `admin:billing` (write), and for callers that are not platform staff; 404 when there is none with this id.
+
+    Sends a `PUT` request to `/api/v1/admin/service-packs/{pack_id}`
+
+    Arguments:
+    - `pack_id`: Id of the pack.
+    - `body`
+    ```ignore
+    let response = client.admin_service_pack_update()
+        .pack_id(pack_id)
+        .body(body)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_service_pack_update(&self) -> builder::AdminServicePackUpdate<'_> {
+        builder::AdminServicePackUpdate::new(self)
+    }
+    /**Retire a service pack
+
+    Deactivates a pack that nobody uses: it stays readable here and on old invoices, and cannot be subscribed to. Repeating it changes nothing. Refusals: 403 without `admin:billing` (write), and for callers that are not platform staff; 404 when there is none with this id; 409 while it has live pack subscriptions (set `is_active` to false instead).
+
+    Sends a `DELETE` request to `/api/v1/admin/service-packs/{pack_id}`
+
+    Arguments:
+    - `pack_id`: Id of the pack.
+    ```ignore
+    let response = client.admin_service_pack_delete()
+        .pack_id(pack_id)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_service_pack_delete(&self) -> builder::AdminServicePackDelete<'_> {
+        builder::AdminServicePackDelete::new(self)
+    }
+    /**List subscriptions of all tenants
+
+    Subscriptions of all tenants, ended ones included, newest first (by `created_at`, then id). A partner sees only those that carry its own `partner_id`; filtering by a foreign tenant or partner gives it an empty page. Refusals: 400 for an unknown status, a page beyond 10,000 items or a cursor of another filter; 403 without `admin:subscriptions`, and for callers that are neither platform nor partner staff whatever scopes they hold.
+
+    Sends a `GET` request to `/api/v1/admin/subscriptions`
+
+    Arguments:
+    - `cursor`: Opaque position from `pagination.next_cursor` of the page before. It belongs to the same filter and sort; with another filter it is refused (400).
+    - `page`: Page to show, counted from 1. Ignored when `cursor` is given. `page` × `page_size` may be at most 10,000; beyond that use `cursor`.
+    - `page_size`: Items on a page.
+    - `partner_id`: Only subscriptions sold by this partner.
+    - `plan_key`: Only subscriptions that have this plan now.
+    - `service_slug`: Only subscriptions to this service.
+    - `status`: Only subscriptions that are in this state now.
+    - `tenant_id`: Only subscriptions of this tenant.
+    ```ignore
+    let response = client.admin_subscription_list()
+        .cursor(cursor)
+        .page(page)
+        .page_size(page_size)
+        .partner_id(partner_id)
+        .plan_key(plan_key)
+        .service_slug(service_slug)
+        .status(status)
+        .tenant_id(tenant_id)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_subscription_list(&self) -> builder::AdminSubscriptionList<'_> {
+        builder::AdminSubscriptionList::new(self)
+    }
+    /**Create a subscription for a tenant
+
+    Subscribes a tenant to a plan, which may be one that is not public. It then runs as if the tenant had asked for it: a billing profile is needed, setting up starts in `pending`, a trial follows when the plan has one and the tenant never had one of this service. With `ends_at` it has a fixed term: it renews until then, a period that would run past it is cut there and charged by the seconds, and an `active` subscription becomes `expired`. One that is past due or suspended at that moment gets no new period and expires as soon as it is active again. Refusals: 400 when the tenant has no billing profile, when both or neither of `plan_id` and `plan_key` are given, when the plan is no longer sold, or when `ends_at` is not in the future or not after the trial; 403 without `admin:subscriptions` (write); 404 when the tenant or the plan is unknown, or the tenant is not one of the partner's own; 409 when the tenant already has a live subscription to this service, or when the service is not active or degraded.
+
+    Sends a `POST` request to `/api/v1/admin/subscriptions`
+
+    Arguments:
+    - `idempotency_key`: Makes a retry safe: within 24 hours a repeat with the same key and body answers the stored result (secrets come back as null), a repeat with another body, or while the first still runs, is 409.
+    - `body`
+    ```ignore
+    let response = client.admin_subscription_create()
+        .idempotency_key(idempotency_key)
+        .body(body)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_subscription_create(&self) -> builder::AdminSubscriptionCreate<'_> {
+        builder::AdminSubscriptionCreate::new(self)
+    }
+    /**Get any subscription
+
+    One subscription of any tenant. Refusals: 403 without `admin:subscriptions`; 404 when there is none with this id, or, for a partner, when another partner sells it.
+
+    Sends a `GET` request to `/api/v1/admin/subscriptions/{subscription_id}`
+
+    Arguments:
+    - `subscription_id`: Id of the subscription.
+    ```ignore
+    let response = client.admin_subscription_get()
+        .subscription_id(subscription_id)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_subscription_get(&self) -> builder::AdminSubscriptionGet<'_> {
+        builder::AdminSubscriptionGet::new(self)
+    }
+    /**Cancel any subscription
+
+    Without `immediately` it does what the customer's own cancellation does: `trialing` becomes `cancelled`, `active` becomes `cancelling` until the end of the period. With `immediately` a subscription that is trialing, active, past_due, suspended or cancelling is `cancelled` now: usage so far is billed at once, and the base price paid for the rest of the period is kept, unless `credit_unused` asks for a credit note for it (by seconds, less what was already credited). Open invoices stay due. Refusals: 400 from every other state: `pending` is ended by rolling back its provisioning workflow, `past_due` and `suspended` only with `immediately`, a second scheduled cancellation is none, `cancelled` and `expired` are final; 400 also for `credit_unused` without `immediately` and for a missing reason; 403 without `admin:subscriptions` (write); 404 for an unknown id, or another partner's; 409 for the child of a pack.
+
+    Sends a `POST` request to `/api/v1/admin/subscriptions/{subscription_id}/cancel`
+
+    Arguments:
+    - `subscription_id`: Id of the subscription.
+    - `idempotency_key`: Makes a retry safe: within 24 hours a repeat with the same key and body answers the stored result (secrets come back as null), a repeat with another body, or while the first still runs, is 409.
+    - `body`
+    ```ignore
+    let response = client.admin_subscription_cancel()
+        .subscription_id(subscription_id)
+        .idempotency_key(idempotency_key)
+        .body(body)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_subscription_cancel(&self) -> builder::AdminSubscriptionCancel<'_> {
+        builder::AdminSubscriptionCancel::new(self)
+    }
+    /**Change plan or quantity for a tenant
+
+    The same as the tenant's own change of plan (timing, proration, trial, `dry_run`), except that the new plan need not be public. Refusals: 400 when neither plan nor quantity is given, when both `plan_id` and `plan_key` are, when nothing would change, when the plan is of another service or in another currency, when the present or the new plan is `one_time`, or when the new plan is no longer sold; 403 without `admin:subscriptions` (write); 404 for an unknown plan, an unknown subscription, or another partner's; 409 in every state but trialing and active, and for the child of a pack.
+
+    Sends a `POST` request to `/api/v1/admin/subscriptions/{subscription_id}/change-plan`
+
+    Arguments:
+    - `subscription_id`: Id of the subscription.
+    - `idempotency_key`: Makes a retry safe: within 24 hours a repeat with the same key and body answers the stored result (secrets come back as null), a repeat with another body, or while the first still runs, is 409.
+    - `body`
+    ```ignore
+    let response = client.admin_subscription_change_plan()
+        .subscription_id(subscription_id)
+        .idempotency_key(idempotency_key)
+        .body(body)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_subscription_change_plan(&self) -> builder::AdminSubscriptionChangePlan<'_> {
+        builder::AdminSubscriptionChangePlan::new(self)
+    }
+    /**Resume a suspended subscription
+
+    Makes a `suspended` subscription `active` again and tells the service. When the current period was not billed because of the suspension, the share from now to its end is billed; the anchor stays. It takes no body. Refusals: 400 from every other state; 403 without `admin:subscriptions` (write); 404 for an unknown id, or another partner's; 409 while an invoice for it is overdue (have it paid, credited or written off first; a dunning suspension then lifts by itself), and for the child of a pack.
+
+    Sends a `POST` request to `/api/v1/admin/subscriptions/{subscription_id}/resume`
+
+    Arguments:
+    - `subscription_id`: Id of the subscription.
+    - `idempotency_key`: Makes a retry safe: within 24 hours a repeat with the same key and body answers the stored result (secrets come back as null), a repeat with another body, or while the first still runs, is 409.
+    ```ignore
+    let response = client.admin_subscription_resume()
+        .subscription_id(subscription_id)
+        .idempotency_key(idempotency_key)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_subscription_resume(&self) -> builder::AdminSubscriptionResume<'_> {
+        builder::AdminSubscriptionResume::new(self)
+    }
+    /**Suspend an overdue subscription
+
+    Stops a `past_due` subscription before the dunning timer would: it becomes `suspended` with `suspension_reason` admin, the service is told, and no new period is billed, though usage still is. Unlike a suspension by dunning it does not end when the debt is paid: an administrator has to resume it. The reason goes to the audit trail and to the notification of the tenant. Refusals: 400 from every other state, active included, and for a missing reason; 403 without `admin:subscriptions` (write); 404 for an unknown id, or another partner's; 409 for the child of a pack.
+
+    Sends a `POST` request to `/api/v1/admin/subscriptions/{subscription_id}/suspend`
+
+    Arguments:
+    - `subscription_id`: Id of the subscription.
+    - `idempotency_key`: Makes a retry safe: within 24 hours a repeat with the same key and body answers the stored result (secrets come back as null), a repeat with another body, or while the first still runs, is 409.
+    - `body`
+    ```ignore
+    let response = client.admin_subscription_suspend()
+        .subscription_id(subscription_id)
+        .idempotency_key(idempotency_key)
+        .body(body)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_subscription_suspend(&self) -> builder::AdminSubscriptionSuspend<'_> {
+        builder::AdminSubscriptionSuspend::new(self)
+    }
     /**List tenants
 
     All tenants, deactivated ones included, by name and then id; a partner user gets those of its own partner. `q` finds text in the name, the tenant id and the company name of the billing profile. Tenants come from ScaiKey and cannot be created here. 400 when `page` × `page_size` is above 10,000 or the cursor belongs to another search; 403 without the level or the permission.
@@ -1303,6 +1549,100 @@ impl Client {
     pub fn organization_user_list(&self) -> builder::OrganizationUserList<'_> {
         builder::OrganizationUserList::new(self)
     }
+    /**List pack subscriptions
+
+    The pack subscriptions of the caller's tenant with their children, ended ones included, newest first (by `created_at`, then id). Refusals: 400 for an unknown status, a page beyond 10,000 items or a cursor of another filter; 403 without `subscriptions:read`, and for service accounts.
+
+    Sends a `GET` request to `/api/v1/service-pack-subscriptions`
+
+    Arguments:
+    - `cursor`: Opaque position from `pagination.next_cursor` of the page before. It belongs to the same filter and sort; with another filter it is refused (400).
+    - `page`: Page to show, counted from 1. Ignored when `cursor` is given. `page` × `page_size` may be at most 10,000; beyond that use `cursor`.
+    - `page_size`: Items on a page.
+    - `status`: Only pack subscriptions that are in this state now.
+    ```ignore
+    let response = client.pack_subscription_list()
+        .cursor(cursor)
+        .page(page)
+        .page_size(page_size)
+        .status(status)
+        .send()
+        .await;
+    ```*/
+    pub fn pack_subscription_list(&self) -> builder::PackSubscriptionList<'_> {
+        builder::PackSubscriptionList::new(self)
+    }
+    /**Cancel a pack subscription
+
+    Ends a pack and with it all its children, in one step. From `trialing` everything is `cancelled` at once and nothing is billed; from `active` it becomes `cancelling` and can be used until the end of the current period (at once for a one_time pack); usage up to the end is still billed. This cannot be undone: subscribe again when it has ended. Refusals: 400 from every other state: from `past_due` and `suspended` the message names the overdue invoice, which must be paid first; 403 without `billing:manage`; 404 for an unknown or foreign pack subscription.
+
+    Sends a `POST` request to `/api/v1/service-pack-subscriptions/{pack_subscription_id}/cancel`
+
+    Arguments:
+    - `pack_subscription_id`: Id of the pack subscription.
+    - `idempotency_key`: Makes a retry safe: within 24 hours a repeat with the same key and body answers the stored result (secrets come back as null), a repeat with another body, or while the first still runs, is 409.
+    - `body`
+    ```ignore
+    let response = client.pack_subscription_cancel()
+        .pack_subscription_id(pack_subscription_id)
+        .idempotency_key(idempotency_key)
+        .body(body)
+        .send()
+        .await;
+    ```*/
+    pub fn pack_subscription_cancel(&self) -> builder::PackSubscriptionCancel<'_> {
+        builder::PackSubscriptionCancel::new(self)
+    }
+    /**List service packs
+
+    The packs on offer: those that are active and public, with their items and the price they come to now, by `sort_order`, then slug. Refusals: 403 without `services:read`, and for service accounts.
+
+    Sends a `GET` request to `/api/v1/service-packs`
+
+    ```ignore
+    let response = client.service_pack_list()
+        .send()
+        .await;
+    ```*/
+    pub fn service_pack_list(&self) -> builder::ServicePackList<'_> {
+        builder::ServicePackList::new(self)
+    }
+    /**Get a service pack
+
+    One pack on offer, with its items and the price it comes to now. Refusals: 403 without `services:read`; 404 when there is no pack with this slug, or it is not active or not public.
+
+    Sends a `GET` request to `/api/v1/service-packs/{slug}`
+
+    Arguments:
+    - `slug`: Slug of the pack.
+    ```ignore
+    let response = client.service_pack_get()
+        .slug(slug)
+        .send()
+        .await;
+    ```*/
+    pub fn service_pack_get(&self) -> builder::ServicePackGet<'_> {
+        builder::ServicePackGet::new(self)
+    }
+    /**Subscribe to a pack
+
+    Subscribes the caller's tenant to a pack and creates the children, all `pending` at first: all services of the pack are set up side by side, and when every one is done the pack and its children become `trialing` or `active` together. If one service fails, all is undone and cancelled, and nothing is billed. A pack's own `trial_days` count instead of those of its plans, and a trial is given only to a tenant that never had a trial of any service in it. The pack is billed as one line each period; the children carry no base price, but their usage is billed beside it, by the tiers of their plans. It takes no body. Refusals: 400 when the tenant has no billing profile; 403 without `billing:manage`; 404 when the pack is unknown, not active or not public; 409 when the tenant has a live subscription to any service in the pack (this pack itself included), or when a service in it is not active or degraded.
+
+    Sends a `POST` request to `/api/v1/service-packs/{slug}/subscribe`
+
+    Arguments:
+    - `slug`: Slug of the pack.
+    - `idempotency_key`: Makes a retry safe: within 24 hours a repeat with the same key and body answers the stored result (secrets come back as null), a repeat with another body, or while the first still runs, is 409.
+    ```ignore
+    let response = client.service_pack_subscribe()
+        .slug(slug)
+        .idempotency_key(idempotency_key)
+        .send()
+        .await;
+    ```*/
+    pub fn service_pack_subscribe(&self) -> builder::ServicePackSubscribe<'_> {
+        builder::ServicePackSubscribe::new(self)
+    }
     /**List subscriptions
 
     The subscriptions of the caller's tenant, ended ones and the children of packs included, newest first (by `created_at`, then id). Refusals: 400 for an unknown status, a page beyond 10,000 items or a cursor of another filter; 403 without `subscriptions:read`, and for service accounts, which have no tenant of their own here. A service slug that nobody knows gives an empty page.
@@ -1363,6 +1703,67 @@ impl Client {
     ```*/
     pub fn subscription_get(&self) -> builder::SubscriptionGet<'_> {
         builder::SubscriptionGet::new(self)
+    }
+    /**Cancel a subscription
+
+    Ends a subscription on the customer's wish. From `trialing` it is `cancelled` at once and nothing is billed. From `active` it becomes `cancelling`: it can be used until `pending_cancellation_at` (the end of the current period, or `ends_at` when that is earlier; at once for a one_time plan) and is `cancelled` then; what was paid for the period is not given back, and usage up to the end is still billed. A scheduled plan change is dropped. Until the end reactivate undoes it. Refusals: 400 from every other state, because the transition is not allowed: from `past_due` and `suspended` the message names the overdue invoice, which must be paid first; from `pending` wait until setting up is over; `cancelling`, `cancelled` and `expired` have nothing left to cancel. 403 without `billing:manage`; 404 for an unknown or foreign subscription; 409 for the child of a pack, which is cancelled with its pack.
+
+    Sends a `POST` request to `/api/v1/subscriptions/{subscription_id}/cancel`
+
+    Arguments:
+    - `subscription_id`: Id of the subscription.
+    - `idempotency_key`: Makes a retry safe: within 24 hours a repeat with the same key and body answers the stored result (secrets come back as null), a repeat with another body, or while the first still runs, is 409.
+    - `body`
+    ```ignore
+    let response = client.subscription_cancel()
+        .subscription_id(subscription_id)
+        .idempotency_key(idempotency_key)
+        .body(body)
+        .send()
+        .await;
+    ```*/
+    pub fn subscription_cancel(&self) -> builder::SubscriptionCancel<'_> {
+        builder::SubscriptionCancel::new(self)
+    }
+    /**Change plan or quantity
+
+    Moves a subscription to another plan of the same service, to another quantity, or both; what is left out stays as it is. `timing: auto` (the default) applies a change at once when it raises the monthly recurring revenue or leaves it equal, and at the end of the current period when it lowers it; `immediate` and `period_end` force one of the two. At once: the unused share of what was billed for this period (less credit notes already given) is credited and the remaining share of the new price is charged, as two lines of an invoice that is made and collected straight away; the share is the seconds left divided by the seconds of the period. With the same billing period the anchor stays; with another one the new period starts at the moment of the change, is charged in full, and the anchor becomes the local date of the change. Usage up to the change is billed by the old plan's tiers, the new tiers start at 0, and quota use counts on against the new limits. At period end: `pending_plan_id` and `pending_quantity` are set and nothing is billed now; a later change or a scheduled cancellation replaces them, and reactivate drops them. While `trialing` the plan is swapped at once without any money, whatever the timing, and `trial_ends_at` stays. With `dry_run` nothing is stored: the answer shows the subscription as it would be and the amounts that would be billed. Refusals: 400 when neither plan nor quantity is given, when both `plan_id` and `plan_key` are, when nothing would change, when the plan is of another service or in another currency, when the present or the new plan is `one_time`, or when the new plan is no longer sold; 403 without `billing:manage`; 404 for an unknown or foreign subscription and for an unknown or non-public plan; 409 in every state but trialing and active, and for the child of a pack.
+
+    Sends a `POST` request to `/api/v1/subscriptions/{subscription_id}/change-plan`
+
+    Arguments:
+    - `subscription_id`: Id of the subscription.
+    - `idempotency_key`: Makes a retry safe: within 24 hours a repeat with the same key and body answers the stored result (secrets come back as null), a repeat with another body, or while the first still runs, is 409.
+    - `body`
+    ```ignore
+    let response = client.subscription_change_plan()
+        .subscription_id(subscription_id)
+        .idempotency_key(idempotency_key)
+        .body(body)
+        .send()
+        .await;
+    ```*/
+    pub fn subscription_change_plan(&self) -> builder::SubscriptionChangePlan<'_> {
+        builder::SubscriptionChangePlan::new(self)
+    }
+    /**Undo a scheduled cancellation or downgrade
+
+    Takes back what is scheduled but has not happened yet. A `cancelling` subscription becomes `active` again with its periods and anchor unchanged (and goes on to `past_due` in the same step when one of its invoices is overdue); an `active` one with a plan change waiting for the end of the period keeps its plan and quantity, and the `pending_*` fields become null. No money moves. It takes no body. Refusals: 400 when nothing is scheduled, and from every other state: an ended subscription cannot be revived (create a new one), a suspended or overdue one comes back by paying; 403 without `billing:manage`; 404 for an unknown or foreign subscription; 409 for the child of a pack.
+
+    Sends a `POST` request to `/api/v1/subscriptions/{subscription_id}/reactivate`
+
+    Arguments:
+    - `subscription_id`: Id of the subscription.
+    - `idempotency_key`: Makes a retry safe: within 24 hours a repeat with the same key and body answers the stored result (secrets come back as null), a repeat with another body, or while the first still runs, is 409.
+    ```ignore
+    let response = client.subscription_reactivate()
+        .subscription_id(subscription_id)
+        .idempotency_key(idempotency_key)
+        .send()
+        .await;
+    ```*/
+    pub fn subscription_reactivate(&self) -> builder::SubscriptionReactivate<'_> {
+        builder::SubscriptionReactivate::new(self)
     }
     /**Get an uploaded picture
 
@@ -4664,6 +5065,1080 @@ pub mod builder {
             }
         }
     }
+    /**Builder for [`Client::admin_service_pack_list`]
+
+    [`Client::admin_service_pack_list`]: super::Client::admin_service_pack_list*/
+    #[derive(Debug, Clone)]
+    pub struct AdminServicePackList<'a> {
+        client: &'a super::Client,
+        cursor: Result<Option<::std::string::String>, String>,
+        is_active: Result<Option<bool>, String>,
+        page: Result<Option<i32>, String>,
+        page_size: Result<Option<i32>, String>,
+        q: Result<Option<::std::string::String>, String>,
+    }
+    impl<'a> AdminServicePackList<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                cursor: Ok(None),
+                is_active: Ok(None),
+                page: Ok(None),
+                page_size: Ok(None),
+                q: Ok(None),
+            }
+        }
+        pub fn cursor<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.cursor = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `:: std :: string :: String` for cursor failed".to_string());
+            self
+        }
+        pub fn is_active<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<bool>,
+        {
+            self.is_active = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `bool` for is_active failed".to_string());
+            self
+        }
+        pub fn page<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<i32>,
+        {
+            self.page =
+                value.try_into().map(Some).map_err(|_| "conversion to `i32` for page failed".to_string());
+            self
+        }
+        pub fn page_size<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<i32>,
+        {
+            self.page_size = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `i32` for page_size failed".to_string());
+            self
+        }
+        pub fn q<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.q = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `:: std :: string :: String` for q failed".to_string());
+            self
+        }
+        ///Sends a `GET` request to `/api/v1/admin/service-packs`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::ServicePackPage>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, cursor, is_active, page, page_size, q } = self;
+            let cursor = cursor.map_err(Error::InvalidRequest)?;
+            let is_active = is_active.map_err(Error::InvalidRequest)?;
+            let page = page.map_err(Error::InvalidRequest)?;
+            let page_size = page_size.map_err(Error::InvalidRequest)?;
+            let q = q.map_err(Error::InvalidRequest)?;
+            let url = format!("{}/api/v1/admin/service-packs", client.baseurl,);
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .query(&progenitor_client::QueryParam::new("cursor", &cursor))
+                .query(&progenitor_client::QueryParam::new("is_active", &is_active))
+                .query(&progenitor_client::QueryParam::new("page", &page))
+                .query(&progenitor_client::QueryParam::new("page_size", &page_size))
+                .query(&progenitor_client::QueryParam::new("q", &q))
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_service_pack_list" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_service_pack_create`]
+
+    [`Client::admin_service_pack_create`]: super::Client::admin_service_pack_create*/
+    #[derive(Debug, Clone)]
+    pub struct AdminServicePackCreate<'a> {
+        client: &'a super::Client,
+        idempotency_key: Result<Option<::std::string::String>, String>,
+        body: Result<::scaicontrol_types::ServicePackCreateRequest, String>,
+    }
+    impl<'a> AdminServicePackCreate<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                idempotency_key: Ok(None),
+                body: Err("body was not initialized".to_string()),
+            }
+        }
+        pub fn idempotency_key<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.idempotency_key = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: std :: string :: String` for idempotency_key failed".to_string()
+            });
+            self
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::ServicePackCreateRequest>,
+        {
+            self.body = value.try_into().map_err(|_| {
+                "conversion to `:: scaicontrol_types :: ServicePackCreateRequest` for body failed".to_string()
+            });
+            self
+        }
+        ///Sends a `POST` request to `/api/v1/admin/service-packs`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::ServicePackEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, idempotency_key, body } = self;
+            let idempotency_key = idempotency_key.map_err(Error::InvalidRequest)?;
+            let body = body.map_err(Error::InvalidRequest)?;
+            let url = format!("{}/api/v1/admin/service-packs", client.baseurl,);
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(2usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            if let Some(value) = idempotency_key {
+                header_map.append("Idempotency-Key", value.to_string().try_into()?);
+            }
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .post(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .json(&body)
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_service_pack_create" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                201u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_service_pack_get`]
+
+    [`Client::admin_service_pack_get`]: super::Client::admin_service_pack_get*/
+    #[derive(Debug, Clone)]
+    pub struct AdminServicePackGet<'a> {
+        client: &'a super::Client,
+        pack_id: Result<::uuid::Uuid, String>,
+    }
+    impl<'a> AdminServicePackGet<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client, pack_id: Err("pack_id was not initialized".to_string()) }
+        }
+        pub fn pack_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.pack_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for pack_id failed".to_string());
+            self
+        }
+        ///Sends a `GET` request to `/api/v1/admin/service-packs/{pack_id}`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::ServicePackEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, pack_id } = self;
+            let pack_id = pack_id.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/admin/service-packs/{}",
+                client.baseurl,
+                encode_path(&pack_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_service_pack_get" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_service_pack_update`]
+
+    [`Client::admin_service_pack_update`]: super::Client::admin_service_pack_update*/
+    #[derive(Debug, Clone)]
+    pub struct AdminServicePackUpdate<'a> {
+        client: &'a super::Client,
+        pack_id: Result<::uuid::Uuid, String>,
+        body: Result<::scaicontrol_types::ServicePackUpdateRequest, String>,
+    }
+    impl<'a> AdminServicePackUpdate<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                pack_id: Err("pack_id was not initialized".to_string()),
+                body: Err("body was not initialized".to_string()),
+            }
+        }
+        pub fn pack_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.pack_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for pack_id failed".to_string());
+            self
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::ServicePackUpdateRequest>,
+        {
+            self.body = value.try_into().map_err(|_| {
+                "conversion to `:: scaicontrol_types :: ServicePackUpdateRequest` for body failed".to_string()
+            });
+            self
+        }
+        ///Sends a `PUT` request to `/api/v1/admin/service-packs/{pack_id}`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::ServicePackEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, pack_id, body } = self;
+            let pack_id = pack_id.map_err(Error::InvalidRequest)?;
+            let body = body.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/admin/service-packs/{}",
+                client.baseurl,
+                encode_path(&pack_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .put(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .json(&body)
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_service_pack_update" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_service_pack_delete`]
+
+    [`Client::admin_service_pack_delete`]: super::Client::admin_service_pack_delete*/
+    #[derive(Debug, Clone)]
+    pub struct AdminServicePackDelete<'a> {
+        client: &'a super::Client,
+        pack_id: Result<::uuid::Uuid, String>,
+    }
+    impl<'a> AdminServicePackDelete<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client, pack_id: Err("pack_id was not initialized".to_string()) }
+        }
+        pub fn pack_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.pack_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for pack_id failed".to_string());
+            self
+        }
+        ///Sends a `DELETE` request to `/api/v1/admin/service-packs/{pack_id}`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::AcknowledgementEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, pack_id } = self;
+            let pack_id = pack_id.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/admin/service-packs/{}",
+                client.baseurl,
+                encode_path(&pack_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .delete(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_service_pack_delete" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_subscription_list`]
+
+    [`Client::admin_subscription_list`]: super::Client::admin_subscription_list*/
+    #[derive(Debug, Clone)]
+    pub struct AdminSubscriptionList<'a> {
+        client: &'a super::Client,
+        cursor: Result<Option<::std::string::String>, String>,
+        page: Result<Option<i32>, String>,
+        page_size: Result<Option<i32>, String>,
+        partner_id: Result<Option<::std::string::String>, String>,
+        plan_key: Result<Option<::std::string::String>, String>,
+        service_slug: Result<Option<::std::string::String>, String>,
+        status: Result<Option<::scaicontrol_types::SubscriptionStatus>, String>,
+        tenant_id: Result<Option<::std::string::String>, String>,
+    }
+    impl<'a> AdminSubscriptionList<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                cursor: Ok(None),
+                page: Ok(None),
+                page_size: Ok(None),
+                partner_id: Ok(None),
+                plan_key: Ok(None),
+                service_slug: Ok(None),
+                status: Ok(None),
+                tenant_id: Ok(None),
+            }
+        }
+        pub fn cursor<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.cursor = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `:: std :: string :: String` for cursor failed".to_string());
+            self
+        }
+        pub fn page<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<i32>,
+        {
+            self.page =
+                value.try_into().map(Some).map_err(|_| "conversion to `i32` for page failed".to_string());
+            self
+        }
+        pub fn page_size<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<i32>,
+        {
+            self.page_size = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `i32` for page_size failed".to_string());
+            self
+        }
+        pub fn partner_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.partner_id = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `:: std :: string :: String` for partner_id failed".to_string());
+            self
+        }
+        pub fn plan_key<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.plan_key = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `:: std :: string :: String` for plan_key failed".to_string());
+            self
+        }
+        pub fn service_slug<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.service_slug = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: std :: string :: String` for service_slug failed".to_string()
+            });
+            self
+        }
+        pub fn status<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::SubscriptionStatus>,
+        {
+            self.status = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: scaicontrol_types :: SubscriptionStatus` for status failed".to_string()
+            });
+            self
+        }
+        pub fn tenant_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.tenant_id = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `:: std :: string :: String` for tenant_id failed".to_string());
+            self
+        }
+        ///Sends a `GET` request to `/api/v1/admin/subscriptions`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::SubscriptionPage>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self {
+                client,
+                cursor,
+                page,
+                page_size,
+                partner_id,
+                plan_key,
+                service_slug,
+                status,
+                tenant_id,
+            } = self;
+            let cursor = cursor.map_err(Error::InvalidRequest)?;
+            let page = page.map_err(Error::InvalidRequest)?;
+            let page_size = page_size.map_err(Error::InvalidRequest)?;
+            let partner_id = partner_id.map_err(Error::InvalidRequest)?;
+            let plan_key = plan_key.map_err(Error::InvalidRequest)?;
+            let service_slug = service_slug.map_err(Error::InvalidRequest)?;
+            let status = status.map_err(Error::InvalidRequest)?;
+            let tenant_id = tenant_id.map_err(Error::InvalidRequest)?;
+            let url = format!("{}/api/v1/admin/subscriptions", client.baseurl,);
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .query(&progenitor_client::QueryParam::new("cursor", &cursor))
+                .query(&progenitor_client::QueryParam::new("page", &page))
+                .query(&progenitor_client::QueryParam::new("page_size", &page_size))
+                .query(&progenitor_client::QueryParam::new("partner_id", &partner_id))
+                .query(&progenitor_client::QueryParam::new("plan_key", &plan_key))
+                .query(&progenitor_client::QueryParam::new("service_slug", &service_slug))
+                .query(&progenitor_client::QueryParam::new("status", &status))
+                .query(&progenitor_client::QueryParam::new("tenant_id", &tenant_id))
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_subscription_list" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_subscription_create`]
+
+    [`Client::admin_subscription_create`]: super::Client::admin_subscription_create*/
+    #[derive(Debug, Clone)]
+    pub struct AdminSubscriptionCreate<'a> {
+        client: &'a super::Client,
+        idempotency_key: Result<Option<::std::string::String>, String>,
+        body: Result<::scaicontrol_types::AdminSubscriptionCreateRequest, String>,
+    }
+    impl<'a> AdminSubscriptionCreate<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                idempotency_key: Ok(None),
+                body: Err("body was not initialized".to_string()),
+            }
+        }
+        pub fn idempotency_key<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.idempotency_key = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: std :: string :: String` for idempotency_key failed".to_string()
+            });
+            self
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::AdminSubscriptionCreateRequest>,
+        {
+            self.body = value.try_into().map_err(|_| {
+                "conversion to `:: scaicontrol_types :: AdminSubscriptionCreateRequest` for body failed"
+                    .to_string()
+            });
+            self
+        }
+        ///Sends a `POST` request to `/api/v1/admin/subscriptions`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::SubscriptionEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, idempotency_key, body } = self;
+            let idempotency_key = idempotency_key.map_err(Error::InvalidRequest)?;
+            let body = body.map_err(Error::InvalidRequest)?;
+            let url = format!("{}/api/v1/admin/subscriptions", client.baseurl,);
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(2usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            if let Some(value) = idempotency_key {
+                header_map.append("Idempotency-Key", value.to_string().try_into()?);
+            }
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .post(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .json(&body)
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_subscription_create" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                201u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_subscription_get`]
+
+    [`Client::admin_subscription_get`]: super::Client::admin_subscription_get*/
+    #[derive(Debug, Clone)]
+    pub struct AdminSubscriptionGet<'a> {
+        client: &'a super::Client,
+        subscription_id: Result<::uuid::Uuid, String>,
+    }
+    impl<'a> AdminSubscriptionGet<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client, subscription_id: Err("subscription_id was not initialized".to_string()) }
+        }
+        pub fn subscription_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.subscription_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for subscription_id failed".to_string());
+            self
+        }
+        ///Sends a `GET` request to `/api/v1/admin/subscriptions/{subscription_id}`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::SubscriptionEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, subscription_id } = self;
+            let subscription_id = subscription_id.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/admin/subscriptions/{}",
+                client.baseurl,
+                encode_path(&subscription_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_subscription_get" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_subscription_cancel`]
+
+    [`Client::admin_subscription_cancel`]: super::Client::admin_subscription_cancel*/
+    #[derive(Debug, Clone)]
+    pub struct AdminSubscriptionCancel<'a> {
+        client: &'a super::Client,
+        subscription_id: Result<::uuid::Uuid, String>,
+        idempotency_key: Result<Option<::std::string::String>, String>,
+        body: Result<::scaicontrol_types::AdminCancelRequest, String>,
+    }
+    impl<'a> AdminSubscriptionCancel<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                subscription_id: Err("subscription_id was not initialized".to_string()),
+                idempotency_key: Ok(None),
+                body: Err("body was not initialized".to_string()),
+            }
+        }
+        pub fn subscription_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.subscription_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for subscription_id failed".to_string());
+            self
+        }
+        pub fn idempotency_key<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.idempotency_key = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: std :: string :: String` for idempotency_key failed".to_string()
+            });
+            self
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::AdminCancelRequest>,
+        {
+            self.body = value.try_into().map_err(|_| {
+                "conversion to `:: scaicontrol_types :: AdminCancelRequest` for body failed".to_string()
+            });
+            self
+        }
+        ///Sends a `POST` request to `/api/v1/admin/subscriptions/{subscription_id}/cancel`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::SubscriptionEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, subscription_id, idempotency_key, body } = self;
+            let subscription_id = subscription_id.map_err(Error::InvalidRequest)?;
+            let idempotency_key = idempotency_key.map_err(Error::InvalidRequest)?;
+            let body = body.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/admin/subscriptions/{}/cancel",
+                client.baseurl,
+                encode_path(&subscription_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(2usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            if let Some(value) = idempotency_key {
+                header_map.append("Idempotency-Key", value.to_string().try_into()?);
+            }
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .post(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .json(&body)
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_subscription_cancel" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_subscription_change_plan`]
+
+    [`Client::admin_subscription_change_plan`]: super::Client::admin_subscription_change_plan*/
+    #[derive(Debug, Clone)]
+    pub struct AdminSubscriptionChangePlan<'a> {
+        client: &'a super::Client,
+        subscription_id: Result<::uuid::Uuid, String>,
+        idempotency_key: Result<Option<::std::string::String>, String>,
+        body: Result<::scaicontrol_types::ChangePlanRequest, String>,
+    }
+    impl<'a> AdminSubscriptionChangePlan<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                subscription_id: Err("subscription_id was not initialized".to_string()),
+                idempotency_key: Ok(None),
+                body: Err("body was not initialized".to_string()),
+            }
+        }
+        pub fn subscription_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.subscription_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for subscription_id failed".to_string());
+            self
+        }
+        pub fn idempotency_key<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.idempotency_key = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: std :: string :: String` for idempotency_key failed".to_string()
+            });
+            self
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::ChangePlanRequest>,
+        {
+            self.body = value.try_into().map_err(|_| {
+                "conversion to `:: scaicontrol_types :: ChangePlanRequest` for body failed".to_string()
+            });
+            self
+        }
+        ///Sends a `POST` request to `/api/v1/admin/subscriptions/{subscription_id}/change-plan`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::ChangePlanEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, subscription_id, idempotency_key, body } = self;
+            let subscription_id = subscription_id.map_err(Error::InvalidRequest)?;
+            let idempotency_key = idempotency_key.map_err(Error::InvalidRequest)?;
+            let body = body.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/admin/subscriptions/{}/change-plan",
+                client.baseurl,
+                encode_path(&subscription_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(2usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            if let Some(value) = idempotency_key {
+                header_map.append("Idempotency-Key", value.to_string().try_into()?);
+            }
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .post(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .json(&body)
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_subscription_change_plan" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_subscription_resume`]
+
+    [`Client::admin_subscription_resume`]: super::Client::admin_subscription_resume*/
+    #[derive(Debug, Clone)]
+    pub struct AdminSubscriptionResume<'a> {
+        client: &'a super::Client,
+        subscription_id: Result<::uuid::Uuid, String>,
+        idempotency_key: Result<Option<::std::string::String>, String>,
+    }
+    impl<'a> AdminSubscriptionResume<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                subscription_id: Err("subscription_id was not initialized".to_string()),
+                idempotency_key: Ok(None),
+            }
+        }
+        pub fn subscription_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.subscription_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for subscription_id failed".to_string());
+            self
+        }
+        pub fn idempotency_key<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.idempotency_key = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: std :: string :: String` for idempotency_key failed".to_string()
+            });
+            self
+        }
+        ///Sends a `POST` request to `/api/v1/admin/subscriptions/{subscription_id}/resume`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::SubscriptionEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, subscription_id, idempotency_key } = self;
+            let subscription_id = subscription_id.map_err(Error::InvalidRequest)?;
+            let idempotency_key = idempotency_key.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/admin/subscriptions/{}/resume",
+                client.baseurl,
+                encode_path(&subscription_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(2usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            if let Some(value) = idempotency_key {
+                header_map.append("Idempotency-Key", value.to_string().try_into()?);
+            }
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .post(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_subscription_resume" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_subscription_suspend`]
+
+    [`Client::admin_subscription_suspend`]: super::Client::admin_subscription_suspend*/
+    #[derive(Debug, Clone)]
+    pub struct AdminSubscriptionSuspend<'a> {
+        client: &'a super::Client,
+        subscription_id: Result<::uuid::Uuid, String>,
+        idempotency_key: Result<Option<::std::string::String>, String>,
+        body: Result<::scaicontrol_types::AdminSuspendRequest, String>,
+    }
+    impl<'a> AdminSubscriptionSuspend<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                subscription_id: Err("subscription_id was not initialized".to_string()),
+                idempotency_key: Ok(None),
+                body: Err("body was not initialized".to_string()),
+            }
+        }
+        pub fn subscription_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.subscription_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for subscription_id failed".to_string());
+            self
+        }
+        pub fn idempotency_key<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.idempotency_key = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: std :: string :: String` for idempotency_key failed".to_string()
+            });
+            self
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::AdminSuspendRequest>,
+        {
+            self.body = value.try_into().map_err(|_| {
+                "conversion to `:: scaicontrol_types :: AdminSuspendRequest` for body failed".to_string()
+            });
+            self
+        }
+        ///Sends a `POST` request to `/api/v1/admin/subscriptions/{subscription_id}/suspend`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::SubscriptionEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, subscription_id, idempotency_key, body } = self;
+            let subscription_id = subscription_id.map_err(Error::InvalidRequest)?;
+            let idempotency_key = idempotency_key.map_err(Error::InvalidRequest)?;
+            let body = body.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/admin/subscriptions/{}/suspend",
+                client.baseurl,
+                encode_path(&subscription_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(2usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            if let Some(value) = idempotency_key {
+                header_map.append("Idempotency-Key", value.to_string().try_into()?);
+            }
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .post(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .json(&body)
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_subscription_suspend" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
     /**Builder for [`Client::admin_tenant_list`]
 
     [`Client::admin_tenant_list`]: super::Client::admin_tenant_list*/
@@ -6324,6 +7799,385 @@ pub mod builder {
             }
         }
     }
+    /**Builder for [`Client::pack_subscription_list`]
+
+    [`Client::pack_subscription_list`]: super::Client::pack_subscription_list*/
+    #[derive(Debug, Clone)]
+    pub struct PackSubscriptionList<'a> {
+        client: &'a super::Client,
+        cursor: Result<Option<::std::string::String>, String>,
+        page: Result<Option<i32>, String>,
+        page_size: Result<Option<i32>, String>,
+        status: Result<Option<::scaicontrol_types::SubscriptionStatus>, String>,
+    }
+    impl<'a> PackSubscriptionList<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client, cursor: Ok(None), page: Ok(None), page_size: Ok(None), status: Ok(None) }
+        }
+        pub fn cursor<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.cursor = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `:: std :: string :: String` for cursor failed".to_string());
+            self
+        }
+        pub fn page<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<i32>,
+        {
+            self.page =
+                value.try_into().map(Some).map_err(|_| "conversion to `i32` for page failed".to_string());
+            self
+        }
+        pub fn page_size<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<i32>,
+        {
+            self.page_size = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `i32` for page_size failed".to_string());
+            self
+        }
+        pub fn status<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::SubscriptionStatus>,
+        {
+            self.status = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: scaicontrol_types :: SubscriptionStatus` for status failed".to_string()
+            });
+            self
+        }
+        ///Sends a `GET` request to `/api/v1/service-pack-subscriptions`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::PackSubscriptionPage>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, cursor, page, page_size, status } = self;
+            let cursor = cursor.map_err(Error::InvalidRequest)?;
+            let page = page.map_err(Error::InvalidRequest)?;
+            let page_size = page_size.map_err(Error::InvalidRequest)?;
+            let status = status.map_err(Error::InvalidRequest)?;
+            let url = format!("{}/api/v1/service-pack-subscriptions", client.baseurl,);
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .query(&progenitor_client::QueryParam::new("cursor", &cursor))
+                .query(&progenitor_client::QueryParam::new("page", &page))
+                .query(&progenitor_client::QueryParam::new("page_size", &page_size))
+                .query(&progenitor_client::QueryParam::new("status", &status))
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "pack_subscription_list" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::pack_subscription_cancel`]
+
+    [`Client::pack_subscription_cancel`]: super::Client::pack_subscription_cancel*/
+    #[derive(Debug, Clone)]
+    pub struct PackSubscriptionCancel<'a> {
+        client: &'a super::Client,
+        pack_subscription_id: Result<::uuid::Uuid, String>,
+        idempotency_key: Result<Option<::std::string::String>, String>,
+        body: Result<::scaicontrol_types::CancelRequest, String>,
+    }
+    impl<'a> PackSubscriptionCancel<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                pack_subscription_id: Err("pack_subscription_id was not initialized".to_string()),
+                idempotency_key: Ok(None),
+                body: Err("body was not initialized".to_string()),
+            }
+        }
+        pub fn pack_subscription_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.pack_subscription_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for pack_subscription_id failed".to_string());
+            self
+        }
+        pub fn idempotency_key<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.idempotency_key = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: std :: string :: String` for idempotency_key failed".to_string()
+            });
+            self
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::CancelRequest>,
+        {
+            self.body = value.try_into().map_err(|_| {
+                "conversion to `:: scaicontrol_types :: CancelRequest` for body failed".to_string()
+            });
+            self
+        }
+        ///Sends a `POST` request to `/api/v1/service-pack-subscriptions/{pack_subscription_id}/cancel`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::PackSubscriptionEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, pack_subscription_id, idempotency_key, body } = self;
+            let pack_subscription_id = pack_subscription_id.map_err(Error::InvalidRequest)?;
+            let idempotency_key = idempotency_key.map_err(Error::InvalidRequest)?;
+            let body = body.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/service-pack-subscriptions/{}/cancel",
+                client.baseurl,
+                encode_path(&pack_subscription_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(2usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            if let Some(value) = idempotency_key {
+                header_map.append("Idempotency-Key", value.to_string().try_into()?);
+            }
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .post(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .json(&body)
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "pack_subscription_cancel" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::service_pack_list`]
+
+    [`Client::service_pack_list`]: super::Client::service_pack_list*/
+    #[derive(Debug, Clone)]
+    pub struct ServicePackList<'a> {
+        client: &'a super::Client,
+    }
+    impl<'a> ServicePackList<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client }
+        }
+        ///Sends a `GET` request to `/api/v1/service-packs`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::ServicePackList>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client } = self;
+            let url = format!("{}/api/v1/service-packs", client.baseurl,);
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "service_pack_list" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::service_pack_get`]
+
+    [`Client::service_pack_get`]: super::Client::service_pack_get*/
+    #[derive(Debug, Clone)]
+    pub struct ServicePackGet<'a> {
+        client: &'a super::Client,
+        slug: Result<::std::string::String, String>,
+    }
+    impl<'a> ServicePackGet<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client, slug: Err("slug was not initialized".to_string()) }
+        }
+        pub fn slug<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.slug = value
+                .try_into()
+                .map_err(|_| "conversion to `:: std :: string :: String` for slug failed".to_string());
+            self
+        }
+        ///Sends a `GET` request to `/api/v1/service-packs/{slug}`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::ServicePackEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, slug } = self;
+            let slug = slug.map_err(Error::InvalidRequest)?;
+            let url = format!("{}/api/v1/service-packs/{}", client.baseurl, encode_path(&slug.to_string()),);
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "service_pack_get" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::service_pack_subscribe`]
+
+    [`Client::service_pack_subscribe`]: super::Client::service_pack_subscribe*/
+    #[derive(Debug, Clone)]
+    pub struct ServicePackSubscribe<'a> {
+        client: &'a super::Client,
+        slug: Result<::std::string::String, String>,
+        idempotency_key: Result<Option<::std::string::String>, String>,
+    }
+    impl<'a> ServicePackSubscribe<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                slug: Err("slug was not initialized".to_string()),
+                idempotency_key: Ok(None),
+            }
+        }
+        pub fn slug<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.slug = value
+                .try_into()
+                .map_err(|_| "conversion to `:: std :: string :: String` for slug failed".to_string());
+            self
+        }
+        pub fn idempotency_key<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.idempotency_key = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: std :: string :: String` for idempotency_key failed".to_string()
+            });
+            self
+        }
+        ///Sends a `POST` request to `/api/v1/service-packs/{slug}/subscribe`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::PackSubscriptionEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, slug, idempotency_key } = self;
+            let slug = slug.map_err(Error::InvalidRequest)?;
+            let idempotency_key = idempotency_key.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/service-packs/{}/subscribe",
+                client.baseurl,
+                encode_path(&slug.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(2usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            if let Some(value) = idempotency_key {
+                header_map.append("Idempotency-Key", value.to_string().try_into()?);
+            }
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .post(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "service_pack_subscribe" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                201u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
     /**Builder for [`Client::subscription_list`]
 
     [`Client::subscription_list`]: super::Client::subscription_list*/
@@ -6570,6 +8424,275 @@ pub mod builder {
                 .headers(header_map)
                 .build()?;
             let info = OperationInfo { operation_id: "subscription_get" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::subscription_cancel`]
+
+    [`Client::subscription_cancel`]: super::Client::subscription_cancel*/
+    #[derive(Debug, Clone)]
+    pub struct SubscriptionCancel<'a> {
+        client: &'a super::Client,
+        subscription_id: Result<::uuid::Uuid, String>,
+        idempotency_key: Result<Option<::std::string::String>, String>,
+        body: Result<::scaicontrol_types::CancelRequest, String>,
+    }
+    impl<'a> SubscriptionCancel<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                subscription_id: Err("subscription_id was not initialized".to_string()),
+                idempotency_key: Ok(None),
+                body: Err("body was not initialized".to_string()),
+            }
+        }
+        pub fn subscription_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.subscription_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for subscription_id failed".to_string());
+            self
+        }
+        pub fn idempotency_key<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.idempotency_key = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: std :: string :: String` for idempotency_key failed".to_string()
+            });
+            self
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::CancelRequest>,
+        {
+            self.body = value.try_into().map_err(|_| {
+                "conversion to `:: scaicontrol_types :: CancelRequest` for body failed".to_string()
+            });
+            self
+        }
+        ///Sends a `POST` request to `/api/v1/subscriptions/{subscription_id}/cancel`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::SubscriptionEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, subscription_id, idempotency_key, body } = self;
+            let subscription_id = subscription_id.map_err(Error::InvalidRequest)?;
+            let idempotency_key = idempotency_key.map_err(Error::InvalidRequest)?;
+            let body = body.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/subscriptions/{}/cancel",
+                client.baseurl,
+                encode_path(&subscription_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(2usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            if let Some(value) = idempotency_key {
+                header_map.append("Idempotency-Key", value.to_string().try_into()?);
+            }
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .post(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .json(&body)
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "subscription_cancel" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::subscription_change_plan`]
+
+    [`Client::subscription_change_plan`]: super::Client::subscription_change_plan*/
+    #[derive(Debug, Clone)]
+    pub struct SubscriptionChangePlan<'a> {
+        client: &'a super::Client,
+        subscription_id: Result<::uuid::Uuid, String>,
+        idempotency_key: Result<Option<::std::string::String>, String>,
+        body: Result<::scaicontrol_types::ChangePlanRequest, String>,
+    }
+    impl<'a> SubscriptionChangePlan<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                subscription_id: Err("subscription_id was not initialized".to_string()),
+                idempotency_key: Ok(None),
+                body: Err("body was not initialized".to_string()),
+            }
+        }
+        pub fn subscription_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.subscription_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for subscription_id failed".to_string());
+            self
+        }
+        pub fn idempotency_key<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.idempotency_key = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: std :: string :: String` for idempotency_key failed".to_string()
+            });
+            self
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::ChangePlanRequest>,
+        {
+            self.body = value.try_into().map_err(|_| {
+                "conversion to `:: scaicontrol_types :: ChangePlanRequest` for body failed".to_string()
+            });
+            self
+        }
+        ///Sends a `POST` request to `/api/v1/subscriptions/{subscription_id}/change-plan`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::ChangePlanEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, subscription_id, idempotency_key, body } = self;
+            let subscription_id = subscription_id.map_err(Error::InvalidRequest)?;
+            let idempotency_key = idempotency_key.map_err(Error::InvalidRequest)?;
+            let body = body.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/subscriptions/{}/change-plan",
+                client.baseurl,
+                encode_path(&subscription_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(2usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            if let Some(value) = idempotency_key {
+                header_map.append("Idempotency-Key", value.to_string().try_into()?);
+            }
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .post(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .json(&body)
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "subscription_change_plan" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::subscription_reactivate`]
+
+    [`Client::subscription_reactivate`]: super::Client::subscription_reactivate*/
+    #[derive(Debug, Clone)]
+    pub struct SubscriptionReactivate<'a> {
+        client: &'a super::Client,
+        subscription_id: Result<::uuid::Uuid, String>,
+        idempotency_key: Result<Option<::std::string::String>, String>,
+    }
+    impl<'a> SubscriptionReactivate<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                subscription_id: Err("subscription_id was not initialized".to_string()),
+                idempotency_key: Ok(None),
+            }
+        }
+        pub fn subscription_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.subscription_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for subscription_id failed".to_string());
+            self
+        }
+        pub fn idempotency_key<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.idempotency_key = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: std :: string :: String` for idempotency_key failed".to_string()
+            });
+            self
+        }
+        ///Sends a `POST` request to `/api/v1/subscriptions/{subscription_id}/reactivate`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::SubscriptionEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, subscription_id, idempotency_key } = self;
+            let subscription_id = subscription_id.map_err(Error::InvalidRequest)?;
+            let idempotency_key = idempotency_key.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/subscriptions/{}/reactivate",
+                client.baseurl,
+                encode_path(&subscription_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(2usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            if let Some(value) = idempotency_key {
+                header_map.append("Idempotency-Key", value.to_string().try_into()?);
+            }
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .post(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "subscription_reactivate" };
             client.pre(&mut request, &info).await?;
             let result = client.exec(request, &info).await;
             client.post(&result, &info).await?;

@@ -2,7 +2,9 @@
 //! The types of the API, one module for each file of `api-spec/`, all of them at the root too.
 pub mod admin;
 pub mod admin_billing;
+pub mod admin_packs;
 pub mod admin_partners;
+pub mod admin_subscriptions;
 pub mod admin_tenants;
 pub mod admin_users;
 pub mod admin_webhook_subscriptions;
@@ -13,6 +15,7 @@ pub mod common;
 pub mod metering;
 pub mod organization;
 pub mod patterns;
+pub mod service_packs;
 pub mod subscriptions;
 pub mod support;
 pub mod untagged;
@@ -20,7 +23,9 @@ pub mod uploads;
 
 pub use admin::*;
 pub use admin_billing::*;
+pub use admin_packs::*;
 pub use admin_partners::*;
+pub use admin_subscriptions::*;
 pub use admin_tenants::*;
 pub use admin_users::*;
 pub use admin_webhook_subscriptions::*;
@@ -30,6 +35,7 @@ pub use catalog::*;
 pub use common::*;
 pub use metering::*;
 pub use organization::*;
+pub use service_packs::*;
 pub use subscriptions::*;
 pub use support::{Decimal, ErrorBody, ErrorCode, ErrorDetail, ErrorEnvelope, Nullable};
 pub use untagged::*;

@@ -26,6 +26,7 @@ pub mod notifications;
 pub mod observability;
 pub mod op;
 pub mod organization;
+pub mod packs;
 pub mod payments;
 pub mod profiles;
 pub mod seed;

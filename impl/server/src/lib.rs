@@ -10,5 +10,5 @@ pub mod server;
 pub use scaicontrol_core::{
     app, audit, billing, catalog, checks, clock, config, db, directory, documents, error, events, gateways,
     health, identity, ledger, mails, metering, migrations, notifications, observability, op, organization,
-    payments, profiles, seed, settings, subscriptions, templates, uploads, vat_register, workers,
+    packs, payments, profiles, seed, settings, subscriptions, templates, uploads, vat_register, workers,
 };

@@ -90,13 +90,16 @@ pub fn api() -> Api {
     let mut all = Api::new();
     api::admin::register::<Handlers>(&mut all);
     api::admin_billing::register::<Handlers>(&mut all);
+    api::admin_packs::register::<Handlers>(&mut all);
     api::admin_partners::register::<Handlers>(&mut all);
+    api::admin_subscriptions::register::<Handlers>(&mut all);
     api::admin_tenants::register::<Handlers>(&mut all);
     api::auth::register::<Handlers>(&mut all);
     api::billing::register::<Handlers>(&mut all);
     api::catalog::register::<Handlers>(&mut all);
     api::metering::register::<Handlers>(&mut all);
     api::organization::register::<Handlers>(&mut all);
+    api::service_packs::register::<Handlers>(&mut all);
     api::subscriptions::register::<Handlers>(&mut all);
     api::untagged::register::<Handlers>(&mut all);
     api::uploads::register::<Handlers>(&mut all);

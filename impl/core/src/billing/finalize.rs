@@ -5,12 +5,13 @@
 //! locked from there to the commit, which is a moment, so that numbers have no gap however many finalize at once and
 //! wherever one is killed. When anything fails the draft is as it was.
 //!
-//! No line of today refers to the invoice that it takes back, so a sum below 0 cannot be turned into credit notes, and is
-//! refused.
+//! An invoice never comes to less than 0: credit lines that would make it so become credit notes of the invoices that they
+//! take back, see [`super::credit_lines`]. When nothing else was on the draft, the credit note takes its place.
+use super::credit_lines;
 use super::issue::{self, Unissued};
 use super::store::{self, InvoiceRow, LineRow};
 use super::tax::{self, Parties, Taxed};
-use super::{drafts, view};
+use super::{drafts, parts, view};
 use crate::app::Control;
 use crate::audit;
 use crate::db::Conn;
@@ -56,14 +57,40 @@ pub async fn in_tx(
     let currency = Currency::parse(&draft.currency).map_err(Error::internal)?;
     let timezone = parse_timezone(&parties.seller.timezone).map_err(Error::internal)?;
     let issue_date = local_date(op.now, timezone).map_err(Error::internal)?;
-    let taxed = tax::tax(&parties, &before, currency, issue_date, draft.tax_point_date, &settings)?;
+    let tax_of =
+        |lines: &[LineRow]| tax::tax(&parties, lines, currency, issue_date, draft.tax_point_date, &settings);
+    let mut reversals = credit_lines::load(conn, &before).await?;
+    let mut wanted = credit_lines::referring(&before, &reversals);
+    let mut taxed = tax_of(&wanted);
+    if !reversals.is_empty() && taxed.as_ref().map_or(true, |taxed| taxed.totals.total < Cents(0)) {
+        let (rest, note) = credit_lines::as_credit_notes(conn, op, &wanted, &reversals).await?;
+        if let (true, Some(note)) = (rest.is_empty(), note) {
+            credit_lines::replace_draft(conn, &draft, note.id).await?;
+            audit::record(
+                conn,
+                op,
+                drafts::audited(&draft),
+                Some(&view::detail(&draft, &before)?),
+                None::<&()>,
+            )
+            .await?;
+            return Ok(note);
+        }
+        (wanted, reversals) = (rest, vec![]);
+        taxed = tax_of(&wanted);
+    }
+    let taxed = taxed?;
     if taxed.totals.total < Cents(0) {
         return Err(Error::field("line_items", "add up to less than 0"));
     }
 
     let is_operator = operator == Some(draft.partner_id.as_str());
-    let lines = decided(&before, &taxed, if is_operator { None } else { Some(&settings) })?;
+    let mut lines = decided(&wanted, &taxed, if is_operator { None } else { Some(&settings) })?;
+    credit_lines::settle_cost(&mut lines, &reversals, is_operator);
     store::replace_lines(conn, &before, &lines).await?;
+    let parts = parts::of_lines(&lines, if is_operator { None } else { Some(&settings) })?;
+    parts::insert(conn, &parts).await?;
+    credit_lines::link(conn, &lines, &reversals).await?;
     let mut row = frozen(op, &draft, &parties, &taxed, issue_date, &settings)?;
     let credit_applied = payments::apply_credit(conn, op, &mut row).await?;
     let paid = match credit_applied {
@@ -75,7 +102,7 @@ pub async fn in_tx(
         (row.status, row.paid_at) = ("paid".into(), Some(op.now));
     }
     let document = Document {
-        lines: lines.iter().map(|l| (l.service_slug.clone(), Cents(l.amount_cents))).collect(),
+        lines: parts::by_service(&lines, &parts),
         taxes: tax::by_account(&taxed)?,
         credit_applied,
         platform_cost: total_cost(&lines)?,
@@ -148,6 +175,9 @@ fn frozen(
 /// What the partner owes the platform for a line: a part of every one that the platform made, in cents.
 fn platform_cost(line: &LineRow, settings: &Settings) -> Result<i64> {
     let kind: LineKind = line.kind.parse().map_err(Error::internal)?;
+    if kind == LineKind::Pack {
+        return parts::cost(line, settings).map(|cost| cost.0);
+    }
     let multiplier = cost::effective_multiplier(&settings.cost_multipliers, line.plan_key.as_deref());
     let cost = cost::platform_cost(kind, Cents(line.amount_cents), multiplier);
     cost.map(|c| c.0).map_err(|_| Error::field("line_items", "make a platform cost that is too large"))

@@ -161,6 +161,20 @@ diesel::table! {
 }
 
 diesel::table! {
+    invoice_line_parts (tenant_id, line_item_id, position) {
+        tenant_id -> Text,
+        line_item_id -> Uuid,
+        position -> Integer,
+        partner_id -> Text,
+        invoice_id -> Uuid,
+        service_slug -> Text,
+        plan_key -> Text,
+        amount_cents -> BigInt,
+        cost_cents -> BigInt,
+    }
+}
+
+diesel::table! {
     invoice_lines (tenant_id, line_item_id) {
         tenant_id -> Text,
         line_item_id -> Uuid,
@@ -392,6 +406,78 @@ diesel::table! {
 }
 
 diesel::table! {
+    pack_items (pack_id, version, position) {
+        pack_id -> Uuid,
+        version -> Integer,
+        position -> Integer,
+        service_id -> Uuid,
+        plan_id -> Uuid,
+        override_price_cents -> Nullable<BigInt>,
+        sort_order -> Integer,
+    }
+}
+
+diesel::table! {
+    pack_periods (tenant_id, period_id) {
+        tenant_id -> Text,
+        period_id -> Uuid,
+        partner_id -> Text,
+        pack_subscription_id -> Uuid,
+        ordinal -> Integer,
+        starts_at -> Timestamptz,
+        ends_at -> Nullable<Timestamptz>,
+        pack_id -> Uuid,
+        pack_version -> Integer,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    pack_subscriptions (tenant_id, pack_subscription_id) {
+        tenant_id -> Text,
+        pack_subscription_id -> Uuid,
+        partner_id -> Text,
+        pack_id -> Uuid,
+        pack_slug -> Text,
+        items_version -> Integer,
+        status -> Text,
+        billing_period -> Text,
+        currency -> Text,
+        price_cents -> BigInt,
+        mrr_amount_cents -> BigInt,
+        current_period_start -> Nullable<Timestamptz>,
+        current_period_end -> Nullable<Timestamptz>,
+        trial_ends_at -> Nullable<Timestamptz>,
+        activated_at -> Nullable<Timestamptz>,
+        anchor_date -> Nullable<Date>,
+        anchored_at -> Nullable<Timestamptz>,
+        timezone -> Text,
+        pending_cancellation_at -> Nullable<Timestamptz>,
+        past_due_since -> Nullable<Timestamptz>,
+        suspended_at -> Nullable<Timestamptz>,
+        suspension_reason -> Nullable<Text>,
+        cancelled_at -> Nullable<Timestamptz>,
+        cancellation_reason -> Nullable<Text>,
+        metadata -> Jsonb,
+        event_sequence -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    pack_versions (pack_id, version) {
+        pack_id -> Uuid,
+        version -> Integer,
+        valid_from -> Timestamptz,
+        discount_type -> Text,
+        base_price_cents -> BigInt,
+        discount_percentage -> Numeric,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     payment_allocations (tenant_id, allocation_id) {
         tenant_id -> Text,
         allocation_id -> Uuid,
@@ -531,6 +617,25 @@ diesel::table! {
 }
 
 diesel::table! {
+    service_packs (pack_id) {
+        pack_id -> Uuid,
+        slug -> Text,
+        name -> Text,
+        description -> Nullable<Text>,
+        icon_url -> Nullable<Text>,
+        billing_period -> Text,
+        currency -> Text,
+        trial_days -> Integer,
+        features -> Jsonb,
+        is_active -> Bool,
+        is_public -> Bool,
+        sort_order -> Integer,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     services (service_id) {
         service_id -> Uuid,
         slug -> Text,
@@ -579,6 +684,24 @@ diesel::table! {
         plan_id -> Uuid,
         plan_version -> Integer,
         quantity -> Integer,
+        created_at -> Timestamptz,
+        billed_until -> Nullable<Timestamptz>,
+        whole_starts_at -> Timestamptz,
+        whole_ends_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    period_credits (tenant_id, subscription_id, at) {
+        tenant_id -> Text,
+        subscription_id -> Uuid,
+        at -> Timestamptz,
+        partner_id -> Text,
+        period_id -> Uuid,
+        billed_item_id -> Uuid,
+        billed_cents -> BigInt,
+        seconds -> BigInt,
+        of_seconds -> BigInt,
         created_at -> Timestamptz,
     }
 }
@@ -804,4 +927,5 @@ diesel::table! {
 }
 
 diesel::allow_tables_to_appear_in_same_query!(subscriptions, services);
+diesel::allow_tables_to_appear_in_same_query!(subscriptions, plans);
 diesel::allow_tables_to_appear_in_same_query!(plans, services);

@@ -174,6 +174,51 @@ const CHECKS: &[(&str, &str)] = &[
       CROSS JOIN LATERAL (SELECT CASE WHEN s.status IN ('active', 'past_due', 'cancelling') AND s.billing_period <> 'one_time' THEN s.mrr_amount_cents ELSE 0 END AS counts) c
       LEFT JOIN (SELECT tenant_id, subscription_id, sum(delta_cents) AS amount FROM mrr_changes GROUP BY 1, 2) m USING (tenant_id, subscription_id)
       WHERE c.counts <> COALESCE(m.amount, 0)"),
+    ("the children of a pack are in its state and its time",
+     "SELECT format('pack subscription %s is %s, its child %s %s', p.pack_subscription_id, p.status, s.subscription_id, s.status) AS found
+      FROM pack_subscriptions p LEFT JOIN subscriptions s USING (tenant_id, pack_subscription_id)
+      WHERE s.subscription_id IS NULL OR (p.partner_id, p.status, p.billing_period, p.currency, p.timezone) <> (s.partner_id, s.status, s.billing_period, s.currency, s.timezone)
+        OR (p.current_period_start, p.current_period_end, p.trial_ends_at, p.activated_at, p.anchor_date, p.anchored_at, p.pending_cancellation_at,
+            p.past_due_since, p.suspended_at, p.suspension_reason, p.cancelled_at) IS DISTINCT FROM
+           (s.current_period_start, s.current_period_end, s.trial_ends_at, s.activated_at, s.anchor_date, s.anchored_at, s.pending_cancellation_at,
+            s.past_due_since, s.suspended_at, s.suspension_reason, s.cancelled_at)"),
+    ("a pack has one child for each of its items",
+     "SELECT format('pack subscription %s: service %s', COALESCE(s.pack_subscription_id, p.pack_subscription_id), COALESCE(s.service_id, p.service_id)) AS found
+      FROM (SELECT tenant_id, pack_subscription_id, service_id, plan_id FROM pack_subscriptions p JOIN pack_items i ON i.pack_id = p.pack_id AND i.version = p.items_version) p
+      FULL JOIN (SELECT * FROM subscriptions WHERE pack_subscription_id IS NOT NULL) s USING (tenant_id, pack_subscription_id, service_id, plan_id)
+      WHERE s.subscription_id IS NULL OR p.service_id IS NULL"),
+    ("recurring revenue of a pack's children is that of the pack",
+     "SELECT format('pack subscription %s: %s, its children %s', p.pack_subscription_id, p.mrr_amount_cents, sum(s.mrr_amount_cents)) AS found
+      FROM pack_subscriptions p JOIN subscriptions s USING (tenant_id, pack_subscription_id)
+      GROUP BY p.tenant_id, p.pack_subscription_id HAVING p.mrr_amount_cents <> sum(s.mrr_amount_cents)"),
+    ("a period of a pack is billed once, by the pack",
+     "SELECT format('pack subscription %s: the period from %s has %s items', q.pack_subscription_id, q.starts_at, count(b.billed_item_id)) AS found
+      FROM pack_periods q LEFT JOIN billed_items b ON b.tenant_id = q.tenant_id AND b.source_type = 'pack_subscription' AND b.source_id = q.pack_subscription_id
+        AND b.period_start = q.starts_at AND b.kind = 'pack' AND b.revision = 0
+      GROUP BY q.tenant_id, q.period_id HAVING count(b.billed_item_id) <> 1
+      UNION ALL SELECT format('subscription %s belongs to a pack and is billed a %s', s.subscription_id, b.kind)
+      FROM subscriptions s JOIN billed_items b ON b.tenant_id = s.tenant_id AND b.source_type = 'subscription' AND b.source_id = s.subscription_id
+      WHERE s.pack_subscription_id IS NOT NULL"),
+    ("the parts of a pack's line are its amount and its platform cost",
+     "SELECT format('line %s: amount %s, parts %s; cost %s, parts %s', l.line_item_id, l.amount_cents, COALESCE(p.amount, 0), l.platform_cost_cents, COALESCE(p.cost, 0)) AS found
+      FROM invoice_lines l JOIN invoices i USING (tenant_id, invoice_id)
+        LEFT JOIN (SELECT tenant_id, line_item_id, sum(amount_cents) AS amount, sum(cost_cents) AS cost FROM invoice_line_parts GROUP BY 1, 2) p USING (tenant_id, line_item_id)
+      WHERE i.number IS NOT NULL AND (l.kind = 'pack' OR p.line_item_id IS NOT NULL)
+        AND (l.amount_cents, l.platform_cost_cents) IS DISTINCT FROM (p.amount, p.cost)"),
+    ("no part is taken back beyond its amount and its platform cost",
+     "SELECT format('part %s of line %s: amount %s, taken back %s; cost %s, given back %s', o.position, o.line_item_id, o.amount_cents, -n.amount, o.cost_cents, -n.cost) AS found
+      FROM (SELECT c.tenant_id, c.credited_line_item_id AS line_item_id, p.position, sum(p.amount_cents) AS amount, sum(p.cost_cents) AS cost
+        FROM credit_note_lines c JOIN invoice_line_parts p USING (tenant_id, line_item_id) GROUP BY 1, 2, 3) n
+      JOIN invoice_line_parts o USING (tenant_id, line_item_id, position)
+      WHERE NOT -n.amount BETWEEN 0 AND o.amount_cents OR NOT -n.cost BETWEEN 0 AND o.cost_cents"),
+    ("what each service earned is in the ledger",
+     "SELECT format('invoice %s, service %s: lines %s, posted %s', invoice_id, account, COALESCE(l.amount, 0), COALESCE(e.amount, 0)) AS found
+      FROM (SELECT l.tenant_id, l.invoice_id, 'revenue' || COALESCE(':' || COALESCE(p.service_slug, l.service_slug), '') AS account, sum(COALESCE(p.amount_cents, l.amount_cents)) AS amount
+        FROM invoice_lines l JOIN invoices i USING (tenant_id, invoice_id) LEFT JOIN invoice_line_parts p USING (tenant_id, line_item_id)
+        WHERE i.number IS NOT NULL GROUP BY 1, 2, 3) l
+      FULL JOIN (SELECT j.tenant_id, j.invoice_id, e.account, -sum(e.amount_cents) AS amount FROM journals j JOIN ledger_entries e USING (tenant_id, journal_id)
+        WHERE (e.account = 'revenue' OR e.account LIKE 'revenue:%') AND j.kind IN ('invoice', 'credit_note') GROUP BY 1, 2, 3) e USING (tenant_id, invoice_id, account)
+      WHERE COALESCE(l.amount, 0) <> COALESCE(e.amount, 0)"),
 ];
 
 #[derive(QueryableByName)]

@@ -1,11 +1,13 @@
 //! SQL of subscriptions, their periods and segments.
 use crate::db::Conn;
 use crate::db::schema::{
-    billed_items, billing_profiles, mrr_changes, segments, subscription_periods, subscriptions,
+    billed_items, billing_profiles, mrr_changes, partners, segments, subscription_periods, subscriptions,
+    tenants,
 };
 use crate::db::statement::statement;
 use crate::error::{Error, Result, on_conflict};
 use crate::op::OpContext;
+use crate::packs;
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{Text, Uuid as SqlUuid};
@@ -55,6 +57,13 @@ pub struct SubscriptionRow {
     pub updated_at: DateTime<Utc>,
 }
 
+impl SubscriptionRow {
+    /// Whether it belongs to a pack, which has the price, the events and the say over its state.
+    pub fn is_child(&self) -> bool {
+        self.pack_subscription_id.is_some()
+    }
+}
+
 /// A row of `subscription_periods`.
 #[derive(Clone, Debug, Queryable, Selectable, Insertable)]
 #[diesel(table_name = subscription_periods)]
@@ -71,6 +80,9 @@ pub struct PeriodRow {
     pub plan_version: i32,
     pub quantity: i32,
     pub created_at: DateTime<Utc>,
+    pub billed_until: Option<DateTime<Utc>>,
+    pub whole_starts_at: DateTime<Utc>,
+    pub whole_ends_at: Option<DateTime<Utc>>,
 }
 
 /// A row of `segments`.
@@ -136,6 +148,17 @@ pub async fn owner(conn: &mut Conn) -> Result<Owner> {
         .await
         .optional()?;
     owner.ok_or(Error::NotFound("tenant"))
+}
+
+/// The same of a tenant that the caller, an administrator, sees.
+///
+/// Errors: 404.
+pub async fn owner_of(conn: &mut Conn, tenant_id: &str) -> Result<Owner> {
+    let partner_id: Option<String> =
+        tenants::table.find(tenant_id).select(tenants::partner_id).first(conn).await.optional()?;
+    let partner_id = partner_id.ok_or(Error::NotFound("tenant"))?;
+    let timezone = partners::table.find(&partner_id).select(partners::timezone).first(conn).await?;
+    Ok(Owner { partner_id, timezone })
 }
 
 /// Whether the tenant has a billing profile.
@@ -228,16 +251,22 @@ pub async fn get(conn: &mut Conn, subscription_id: Uuid) -> Result<SubscriptionR
 }
 
 /// The subscription, locked until the transaction ends: whoever changes its state or its segments holds this lock.
+///
+/// The child of a pack is locked with its pack and all other children, the pack first, whoever wants one of them.
 pub async fn lock(conn: &mut Conn, tenant_id: &str, subscription_id: Uuid) -> Result<SubscriptionRow> {
     use subscriptions as t;
-    let row = t::table
+    let alone = t::table
         .filter(t::tenant_id.eq(tenant_id).and(t::subscription_id.eq(subscription_id)))
+        .filter(t::pack_subscription_id.is_null())
         .select(SubscriptionRow::as_select())
         .for_no_key_update()
         .first(conn)
         .await
         .optional()?;
-    row.ok_or(Error::NotFound("subscription"))
+    match alone {
+        Some(row) => Ok(row),
+        None => packs::store::lock_child(conn, tenant_id, subscription_id).await,
+    }
 }
 
 /// Subscriptions whose next event lies at or before `until`, earliest first, after the given position.
@@ -265,21 +294,44 @@ pub async fn due(
     Ok(query.load(conn).await?)
 }
 
-/// Past due subscriptions with a line on the invoice, and none on another one that is overdue.
+/// Subscriptions that an unpaid invoice holds down (past due, or suspended by dunning) with a line on the invoice, and none
+/// on another one that is overdue. A line of a pack, or of one of its children, is one of all its children.
 pub async fn waiting_for(conn: &mut Conn, tenant_id: &str, invoice_id: Uuid) -> Result<Vec<Uuid>> {
     let rows: Vec<(Uuid,)> = statement::<(SqlUuid,)>(
         "SELECT s.subscription_id FROM subscriptions s
-         WHERE s.tenant_id = $1 AND s.status = 'past_due' AND EXISTS (SELECT 1 FROM invoice_lines l
-             WHERE l.tenant_id = s.tenant_id AND l.invoice_id = $2 AND l.subscription_id = s.subscription_id)
+         WHERE s.tenant_id = $1 AND (s.status = 'past_due' OR (s.status = 'suspended' AND s.suspension_reason = 'dunning'))
+           AND EXISTS (SELECT 1 FROM invoice_lines l
+             WHERE l.tenant_id = s.tenant_id AND l.invoice_id = $2 AND l.subscription_id IN (
+               SELECT s.subscription_id UNION ALL SELECT s.pack_subscription_id UNION ALL SELECT c.subscription_id FROM subscriptions c
+               WHERE c.tenant_id = s.tenant_id AND c.pack_subscription_id = s.pack_subscription_id))
            AND NOT EXISTS (SELECT 1 FROM invoices i JOIN invoice_lines l USING (tenant_id, invoice_id)
              WHERE i.tenant_id = s.tenant_id AND i.due_cents > 0 AND (i.status = 'past_due' OR i.payment_reversed_at IS NOT NULL)
-               AND l.subscription_id = s.subscription_id) ORDER BY 1",
+               AND l.subscription_id IN (
+               SELECT s.subscription_id UNION ALL SELECT s.pack_subscription_id UNION ALL SELECT c.subscription_id FROM subscriptions c
+               WHERE c.tenant_id = s.tenant_id AND c.pack_subscription_id = s.pack_subscription_id)) ORDER BY 1",
     )
     .bind::<Text, _>(tenant_id)
     .bind::<SqlUuid, _>(invoice_id)
     .load(conn)
     .await?;
     Ok(rows.into_iter().map(|(id,)| id).collect())
+}
+
+/// Number of the oldest overdue invoice with a line of the subscription.
+pub async fn overdue(conn: &mut Conn, sub: &SubscriptionRow) -> Result<Option<String>> {
+    let found: Option<(String,)> = statement::<(Text,)>(
+        "SELECT i.number FROM invoices i
+         WHERE i.tenant_id = $1 AND i.number IS NOT NULL AND i.due_cents > 0
+           AND (i.status = 'past_due' OR i.payment_reversed_at IS NOT NULL) AND EXISTS (SELECT 1 FROM invoice_lines l
+             WHERE l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id AND l.subscription_id = $2)
+         ORDER BY i.issue_date, i.invoice_id LIMIT 1",
+    )
+    .bind::<Text, _>(&sub.tenant_id)
+    .bind::<SqlUuid, _>(sub.subscription_id)
+    .get_result(conn)
+    .await
+    .optional()?;
+    Ok(found.map(|(number,)| number))
 }
 
 /// Adds a billing period.
@@ -297,32 +349,28 @@ pub async fn last_ordinal(conn: &mut Conn, tenant_id: &str, subscription_id: Uui
     Ok(last.first(conn).await?)
 }
 
-/// The plan and version that the newest billing period is priced by.
-pub async fn last_period_price(
+/// The newest segment of a subscription.
+pub async fn last_segment(
     conn: &mut Conn,
     tenant_id: &str,
     subscription_id: Uuid,
-) -> Result<Option<(Uuid, i32)>> {
-    use subscription_periods as t;
+) -> Result<Option<SegmentRow>> {
+    use segments as t;
     let last = t::table
         .filter(t::tenant_id.eq(tenant_id).and(t::subscription_id.eq(subscription_id)))
-        .select((t::plan_id, t::plan_version))
+        .select(SegmentRow::as_select())
         .order(t::starts_at.desc());
     Ok(last.first(conn).await.optional()?)
 }
 
-/// The plan and version that the newest segment is priced by.
-pub async fn last_segment_price(
-    conn: &mut Conn,
-    tenant_id: &str,
-    subscription_id: Uuid,
-) -> Result<Option<(Uuid, i32)>> {
+/// Ends a segment earlier; waits for whoever is counting in it.
+pub async fn end_segment(conn: &mut Conn, row: &SegmentRow, at: DateTime<Utc>) -> Result<()> {
     use segments as t;
-    let last = t::table
-        .filter(t::tenant_id.eq(tenant_id).and(t::subscription_id.eq(subscription_id)))
-        .select((t::plan_id, t::plan_version))
-        .order(t::starts_at.desc());
-    Ok(last.first(conn).await.optional()?)
+    diesel::update(t::table.find((&row.tenant_id, row.segment_id)))
+        .set(t::ends_at.eq(at))
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 /// Adds a segment.

@@ -4,13 +4,16 @@
 //! Who may call was decided before it runs; [`Enter::enter`] gives it the context that says what the caller sees.
 mod admin;
 mod admin_billing;
+mod admin_packs;
 mod admin_partners;
+mod admin_subscriptions;
 mod admin_tenants;
 mod auth;
 mod billing;
 mod catalog;
 mod metering;
 mod organization;
+mod service_packs;
 mod subscriptions;
 mod untagged;
 mod uploads;
