@@ -2,6 +2,7 @@
 mod admin;
 mod admin_billing;
 mod admin_partners;
+mod admin_subscriptions;
 mod admin_tenants;
 mod auth_matrix;
 mod billing;
@@ -22,6 +23,7 @@ mod operations;
 mod organization;
 mod overviews;
 mod payments;
+mod plan_changes;
 mod proof;
 mod routes;
 mod schema;

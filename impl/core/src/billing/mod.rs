@@ -14,6 +14,7 @@ pub mod parts;
 mod proration;
 pub mod run;
 pub mod store;
+mod take_back;
 pub mod tax;
 pub mod upcoming;
 pub mod view;
