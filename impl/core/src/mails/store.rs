@@ -190,6 +190,14 @@ pub async fn due(conn: &mut Conn, now: DateTime<Utc>) -> Result<i64> {
     Ok(query.bind::<Timestamptz, _>(now).get_result(conn).await?)
 }
 
+/// When the mail that waits longest was, or is, due after an instant, by the machine's clock.
+pub async fn next_due(conn: &mut Conn, after: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
+    let query = statement::<Nullable<Timestamptz>>(
+        "SELECT min(next_attempt_at) FROM mails WHERE status = 'queued' AND NOT held AND next_attempt_at > $1",
+    );
+    Ok(query.bind::<Timestamptz, _>(after).get_result(conn).await?)
+}
+
 /// What became of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Became {
