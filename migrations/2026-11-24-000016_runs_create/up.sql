@@ -17,16 +17,18 @@ CREATE INDEX run_drafts_try ON run_drafts (try_at, tenant_id, invoice_id);
 CREATE INDEX run_drafts_partner ON run_drafts (partner_id);
 SELECT sc_protect('run_drafts', NULL, 'SELECT, INSERT, UPDATE, DELETE');
 
--- What the run leaves out because it would run away, until somebody has looked at it.
+-- What the run leaves out because it would run away, until somebody has looked at it; it looks again by itself at `try_at`.
 CREATE TABLE billing_parked (
   tenant_id text NOT NULL REFERENCES tenants,
   partner_id text NOT NULL REFERENCES partners,
   currency text NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
   reason text NOT NULL CHECK (reason IN ('too_many_lines', 'too_many_periods', 'amount_overflow')),
   message text NOT NULL,
+  try_at timestamptz NOT NULL,
   created_at timestamptz NOT NULL,
   PRIMARY KEY (tenant_id, partner_id, currency)
 );
+CREATE INDEX billing_parked_try ON billing_parked (try_at);
 CREATE INDEX billing_parked_partner ON billing_parked (partner_id);
 SELECT sc_protect('billing_parked', NULL, 'SELECT, INSERT, UPDATE, DELETE');
 

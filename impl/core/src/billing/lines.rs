@@ -34,6 +34,7 @@ pub async fn of_item(
     match (item.source_type.as_str(), item.kind.as_str()) {
         ("subscription", "base") => base(conn, op, item, timezone).await,
         ("segment", "usage") => usage(conn, op, item, timezone).await,
+        ("segment", "correction") => super::corrections::lines(conn, op, item, timezone).await,
         (source, kind) => Err(Error::internal(format!("nothing bills {kind} of a {source}"))),
     }
 }
@@ -70,7 +71,12 @@ async fn base(conn: &mut Conn, op: &OpContext, item: &BilledItemRow, timezone: T
 }
 
 /// The usage of a closed segment, in arrears, metric by metric.
-async fn usage(conn: &mut Conn, op: &OpContext, item: &BilledItemRow, timezone: Tz) -> Result<Vec<LineRow>> {
+pub(super) async fn usage(
+    conn: &mut Conn,
+    op: &OpContext,
+    item: &BilledItemRow,
+    timezone: Tz,
+) -> Result<Vec<LineRow>> {
     use segments as t;
     let segment: SegmentRow =
         t::table.find((&item.tenant_id, item.source_id)).select(SegmentRow::as_select()).first(conn).await?;
@@ -130,7 +136,7 @@ pub fn priced_segment(
 }
 
 /// What is stored with a line: the computation that makes its amount, and where its prices come from.
-fn explanation(
+pub(super) fn explanation(
     computation: Computation,
     price: &PlanPrice,
     more: serde_json::Value,
@@ -164,7 +170,7 @@ fn describe(
     }
 }
 
-fn blank(op: &OpContext, item: &BilledItemRow, price: &PlanPrice) -> LineRow {
+pub(super) fn blank(op: &OpContext, item: &BilledItemRow, price: &PlanPrice) -> LineRow {
     LineRow {
         tenant_id: item.tenant_id.clone(),
         line_item_id: op.id(),

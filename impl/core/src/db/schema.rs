@@ -540,6 +540,7 @@ diesel::table! {
         currency -> Text,
         reason -> Text,
         message -> Text,
+        try_at -> Timestamptz,
         created_at -> Timestamptz,
     }
 }

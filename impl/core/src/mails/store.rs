@@ -113,6 +113,13 @@ pub async fn abandon(
     Ok(())
 }
 
+/// Whether there is a mail of a document.
+pub async fn is_mailed(conn: &mut Conn, tenant_id: &str, invoice_id: Uuid) -> Result<bool> {
+    use mails as t;
+    let mailed = t::table.filter(t::tenant_id.eq(tenant_id).and(t::invoice_id.eq(invoice_id)));
+    Ok(diesel::select(diesel::dsl::exists(mailed)).get_result(conn).await?)
+}
+
 /// When the n-th newest mail of a document since an instant was queued, if there are so many.
 pub async fn nth_newest(
     conn: &mut Conn,

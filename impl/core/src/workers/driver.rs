@@ -50,8 +50,10 @@ async fn run(control: Control, worker: &'static Worker, mut stopped: watch::Rece
             _ = stopped.wait_for(|stop| *stop) => return,
             _ = interval.tick() => {}
         }
-        if let Err(e) = tick(&control, worker).await {
-            slog::warn!(control.log, "worker failed"; "worker" => worker.name, "error" => %e);
+        match tick(&control, worker).await {
+            Err(e) => slog::warn!(control.log, "worker failed"; "worker" => worker.name, "error" => %e),
+            Ok(Some(done)) if done.has_more() => interval.reset_immediately(),
+            Ok(_) => {}
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::app::Control;
 use crate::db::Conn;
 use crate::error::Result;
 use crate::op::OpContext;
-use crate::{documents, mails, vat_register};
+use crate::{billing, documents, mails, vat_register};
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use std::fmt;
@@ -68,22 +68,37 @@ impl fmt::Debug for Worker {
 
 /// What a tick did: how many of what.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Done(Vec<(&'static str, u64)>);
+pub struct Done {
+    counts: Vec<(&'static str, u64)>,
+    has_more: bool,
+}
 
 impl Done {
     /// So many of each.
     pub fn of<N: TryInto<u64>>(counts: impl IntoIterator<Item = (&'static str, N)>) -> Self {
-        Done(counts.into_iter().map(|(what, n)| (what, n.try_into().unwrap_or_default())).collect())
+        let counts = counts.into_iter().map(|(what, n)| (what, n.try_into().unwrap_or_default())).collect();
+        Done { counts, has_more: false }
+    }
+
+    /// And there is more to do: the next tick need not wait.
+    #[must_use]
+    pub fn and_more(self) -> Self {
+        Done { has_more: true, ..self }
+    }
+
+    /// Whether there is more to do at once.
+    pub fn has_more(&self) -> bool {
+        self.has_more
     }
 
     /// Whether there was anything to do.
     pub fn is_nothing(&self) -> bool {
-        self.0.iter().all(|(_, n)| *n == 0)
+        !self.has_more && self.counts.iter().all(|(_, n)| *n == 0)
     }
 
     /// How many of that.
     pub fn count(&self, what: &str) -> u64 {
-        self.0.iter().filter(|(name, _)| *name == what).map(|(_, n)| n).sum()
+        self.counts.iter().filter(|(name, _)| *name == what).map(|(_, n)| n).sum()
     }
 }
 
@@ -93,7 +108,7 @@ impl fmt::Display for Done {
         if self.is_nothing() {
             return f.write_str("nothing to do");
         }
-        let counts = self.0.iter().filter(|(_, n)| *n != 0).map(|(what, n)| format!("{what}: {n}"));
+        let counts = self.counts.iter().filter(|(_, n)| *n != 0).map(|(what, n)| format!("{what}: {n}"));
         f.write_str(&counts.collect::<Vec<_>>().join(", "))
     }
 }
@@ -131,6 +146,13 @@ pub const WORKERS: &[Worker] = &[
         alone: true,
         due: Due::OnClock(|conn, after| Box::pin(reaper::next_due(conn, after))),
         tick: |op, app| Box::pin(reaper::tick(op, app)),
+    },
+    Worker {
+        name: "billing_run",
+        period: Duration::from_secs(30),
+        alone: true,
+        due: Due::OnClock(|conn, after| Box::pin(billing::worker::next_due(conn, after))),
+        tick: |op, app| Box::pin(billing::worker::tick(op, app)),
     },
     Worker {
         name: documents::pdf::RENDERER,
