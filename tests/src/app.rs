@@ -10,7 +10,7 @@ use scaicontrol_server::config::{Config, Sources};
 use scaicontrol_server::identity::dev_issuer::{AUDIENCE, Mint};
 use scaicontrol_server::observability::{Metrics, logger};
 use scaicontrol_server::server::{Server, assemble};
-use scaicontrol_server::workers::advance::{Moved, advance};
+use scaicontrol_server::workers::advance::{Moved, advance, on_clock};
 use scaicontrol_server::workers::{self, Due, Worker};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -124,6 +124,10 @@ impl TestApp {
     /// own instant, billing included.
     pub async fn live_to(&self, time: DateTime<Utc>) -> Moved {
         advance(&self.control, time).await.expect("the clock goes on")
+    }
+    /// The same, for many small steps: files and mails wait.
+    pub async fn step_to(&self, time: DateTime<Utc>) -> Moved {
+        on_clock(&self.control, time).await.expect("the clock goes on")
     }
 
     /// A token of a user with that role, in that tenant of that partner. One user for each role and tenant.

@@ -35,8 +35,8 @@ const BEHIND_MAX: TimeDelta = TimeDelta::days(3_653);
 /// Keeps the lock of a tenant apart from other locks that are made of a text.
 const LOCK: i64 = 0x6269_6c6c;
 
-/// Items that share an invoice: partner, currency, and for what has its own invoice its instant and whose it is.
-type Group = (String, String, Option<(DateTime<Utc>, Uuid)>);
+/// What has an invoice of its own: its instant, and whose it is. None: what falls due at the boundary of a period.
+type Own = Option<(DateTime<Utc>, Uuid)>;
 
 /// The billing of one tenant.
 #[derive(Clone, Copy, Debug)]
@@ -101,27 +101,31 @@ impl Billing<'_> {
         let Some(date) = self.next_date(conn, after).await? else { return Ok(Made::default()) };
         let mut made = Made { date: Some(date), ..Made::default() };
         let known = parked::of(conn, self.tenant_id).await?;
-        for (group, items) in self.groups(conn, date).await? {
-            let (partner_id, currency, _) = &group;
-            let parked_before = known.iter().find(|p| p.is_of(partner_id, currency));
+        for (partner_id, currency) in self.accounts(conn, date).await? {
+            let account = Account { partner_id, currency, date };
+            let parked_before = known.iter().find(|p| p.is_of(&account.partner_id, &account.currency));
             if parked_before.is_some_and(|p| !self.with_parked && self.op.now < p.try_at) {
                 continue;
             }
-            let count = i64::try_from(items.len()).unwrap_or(i64::MAX);
-            match self.bill_group(conn, &group, date, &items).await? {
-                Billed::Parked(reason, message) => {
-                    let parked = self.parked(partner_id, currency, reason, message);
-                    parked::note(conn, self.op, std::slice::from_ref(&parked), self.is_tried).await?;
-                    made.parked.push(parked);
-                    continue;
+            let mut is_parked = false;
+            for items in self.groups(conn, &account).await?.into_values() {
+                let count = i64::try_from(items.len()).unwrap_or(i64::MAX);
+                match self.bill_group(conn, &account, &items).await? {
+                    Billed::Parked(reason, message) => {
+                        let parked = self.parked(&account.partner_id, &account.currency, reason, message);
+                        parked::note(conn, self.op, std::slice::from_ref(&parked), self.is_tried).await?;
+                        made.parked.push(parked);
+                        is_parked = true;
+                        continue;
+                    }
+                    Billed::Nothing => {}
+                    Billed::Draft(draft) => made.drafts.push(*draft),
                 }
-                Billed::Nothing => {}
-                Billed::Draft(draft) => made.drafts.push(*draft),
+                made.items += count;
             }
-            if parked_before.is_some() {
-                parked::forget(conn, self.tenant_id, partner_id, currency).await?;
+            if parked_before.is_some() && !is_parked {
+                parked::forget(conn, self.tenant_id, &account.partner_id, &account.currency).await?;
             }
-            made.items += count;
         }
         made.goes_on = self.next_date(conn, Some(date)).await?.is_some();
         Ok(made)
@@ -148,41 +152,53 @@ impl Billing<'_> {
         Ok(due.select(diesel::dsl::min(t::run_date)).first(conn).await?)
     }
 
-    /// The items of a date by the invoice they belong on, locked, and with each invoice of a boundary what floats.
-    async fn groups(&self, conn: &mut Conn, date: NaiveDate) -> Result<BTreeMap<Group, Vec<BilledItemRow>>> {
+    /// The accounts of which something is due on a date.
+    async fn accounts(&self, conn: &mut Conn, date: NaiveDate) -> Result<Vec<(String, String)>> {
         use billed_items as t;
-        let due = t::due_at.le(self.until).and(t::run_date.eq(date));
+        let due = t::table
+            .filter(t::tenant_id.eq(self.tenant_id).and(t::status.eq("due")))
+            .filter(t::due_at.le(self.until).and(t::run_date.eq(date)))
+            .select((t::partner_id, t::currency))
+            .distinct()
+            .order((t::partner_id, t::currency));
+        Ok(due.load(conn).await?)
+    }
+
+    /// The items of an account by the invoice they belong on, locked, and with the invoice of a boundary what floats.
+    async fn groups(&self, conn: &mut Conn, account: &Account) -> Result<BTreeMap<Own, Vec<BilledItemRow>>> {
+        use billed_items as t;
+        let own = || {
+            t::table
+                .filter(t::tenant_id.eq(self.tenant_id).and(t::status.eq("due")))
+                .filter(t::partner_id.eq(&account.partner_id).and(t::currency.eq(&account.currency)))
+        };
         // More than fit on an invoice are too many for it, whatever they are.
         let limit = i64::try_from(LINES_MAX + 1).unwrap_or(i64::MAX);
-        let items: Vec<BilledItemRow> = t::table
-            .filter(t::tenant_id.eq(self.tenant_id).and(t::status.eq("due")).and(due))
+        let items: Vec<BilledItemRow> = own()
+            .filter(t::due_at.le(self.until).and(t::run_date.eq(account.date)))
             .select(BilledItemRow::as_select())
             .order((t::subscription_id, t::period_start, t::kind, t::billed_item_id))
             .limit(limit)
             .for_update()
             .load(conn)
             .await?;
-        let floating: Vec<BilledItemRow> = t::table
-            .filter(t::tenant_id.eq(self.tenant_id).and(t::status.eq("due")).and(t::floats))
-            .select(BilledItemRow::as_select())
-            .order((t::due_at, t::billed_item_id))
-            .limit(limit)
-            .for_update()
-            .load(conn)
-            .await?;
-        let mut groups: BTreeMap<Group, Vec<BilledItemRow>> = BTreeMap::new();
+        let mut groups: BTreeMap<Own, Vec<BilledItemRow>> = BTreeMap::new();
         for item in items {
             let whose = item.subscription_id.unwrap_or(item.source_id);
-            let own = item.own_invoice.then_some((item.due_at, whose));
-            groups.entry((item.partner_id.clone(), item.currency.clone(), own)).or_default().push(item);
+            groups.entry(item.own_invoice.then_some((item.due_at, whose))).or_default().push(item);
         }
-        for item in floating {
-            // One that is due itself is among the items already.
-            if let Some(group) = groups.get_mut(&(item.partner_id.clone(), item.currency.clone(), None))
-                && !group.iter().any(|other| other.billed_item_id == item.billed_item_id)
-            {
-                group.push(item);
-            }
+        if let Some(boundary) = groups.get_mut(&None) {
+            let floating: Vec<BilledItemRow> = own()
+                .filter(t::floats)
+                .select(BilledItemRow::as_select())
+                .order((t::due_at, t::billed_item_id))
+                .limit(limit)
+                .for_update()
+                .load(conn)
+                .await?;
+            // One that is due itself is there already.
+            let known: HashSet<Uuid> = boundary.iter().map(|item| item.billed_item_id).collect();
+            boundary.extend(floating.into_iter().filter(|item| !known.contains(&item.billed_item_id)));
         }
         Ok(groups)
     }
@@ -191,11 +207,17 @@ impl Billing<'_> {
     async fn bill_group(
         &self,
         conn: &mut Conn,
-        group: &Group,
-        date: NaiveDate,
+        account: &Account,
         items: &[BilledItemRow],
     ) -> Result<Billed> {
-        let (op, tenant_id, (partner_id, currency, _)) = (self.op, self.tenant_id, group);
+        let (op, tenant_id, Account { partner_id, currency, date }) = (self.op, self.tenant_id, account);
+        let too_many = || {
+            let message = format!("more than {LINES_MAX} lines for {date}");
+            Billed::Parked(BillingParkReason::TooManyLines, message)
+        };
+        if LINES_MAX < items.len() {
+            return Ok(too_many());
+        }
         let timezone: String =
             partners::table.find(partner_id).select(partners::timezone).first(conn).await?;
         let timezone = parse_timezone(&timezone).map_err(Error::internal)?;
@@ -206,7 +228,7 @@ impl Billing<'_> {
             Billed::Parked(BillingParkReason::TooManyLines, format!("more than {LINES_MAX} lines for {date}"))
         };
         let mut row = drafts::new_draft(op, tenant_id, partner_id, currency);
-        row.run_date = Some(date);
+        row.run_date = Some(*date);
         let mut all: Vec<LineRow> = vec![];
         for item in items {
             // What is billed again is billed net of the corrections that stand.
@@ -220,9 +242,6 @@ impl Billing<'_> {
             if LINES_MAX < all.len() {
                 return Ok(too_many());
             }
-        }
-        if LINES_MAX < items.len() {
-            return Ok(too_many());
         }
         let ids: Vec<Uuid> = items.iter().map(|i| i.billed_item_id).collect();
         if all.iter().all(|l| l.amount_cents == 0) {
@@ -246,7 +265,7 @@ impl Billing<'_> {
             audit::record(conn, op, drafts::audited(&row), None::<&()>, Some(&view::detail(&row, &all)?))
                 .await?;
         }
-        Ok(Billed::Draft(Box::new(Draft { row, lines: all, run_date: date })))
+        Ok(Billed::Draft(Box::new(Draft { row, lines: all, run_date: *date })))
     }
 
     fn parked(&self, partner_id: &str, currency: &str, reason: BillingParkReason, message: String) -> Parked {
@@ -258,6 +277,14 @@ impl Billing<'_> {
             message,
         }
     }
+}
+
+/// What a tenant owes a partner in one currency, on a date.
+#[derive(Debug)]
+struct Account {
+    partner_id: String,
+    currency: String,
+    date: NaiveDate,
 }
 
 enum Billed {
