@@ -177,8 +177,7 @@ async fn standing(
     let mut used = month_value(metric.aggregation, parts.values().map(Vec::as_slice))?;
     if used.is_none() && metric.aggregation == MetricAggregation::Last {
         let segment = [first.segment_id];
-        let carried =
-            app.db.read(op, async |conn| totals::carried(conn, tenant_id, &segment).await).await?;
+        let carried = app.db.read(op, async |conn| totals::carried(conn, tenant_id, &segment).await).await?;
         used = carried.into_iter().find(|c| c.metric_id == metric.metric_id).map(|c| c.value);
     }
     let quota =
