@@ -214,7 +214,7 @@ pub async fn write(
         lines: lines.iter().map(|l| (l.service_slug.clone(), Cents(l.amount_cents))).collect(),
         taxes: taxes(original, note)?,
         credit_applied: Cents::ZERO,
-        platform_cost: finalize::total_cost(&lines)?,
+        platform_costs: finalize::costs(&lines)?,
     };
     Ok(Written { row, lines, document, prefix, reason: reason.into() })
 }

@@ -324,6 +324,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    notification_reads (tenant_id, user_id, notification_id) {
+        tenant_id -> Text,
+        user_id -> Text,
+        notification_id -> Uuid,
+        read_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     notifications (tenant_id, notification_id) {
         tenant_id -> Text,
         notification_id -> Uuid,
@@ -471,6 +480,16 @@ diesel::table! {
         version -> Integer,
         data -> Jsonb,
         updated_at -> Timestamptz,
+        updated_by -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    platform_settings_versions (version) {
+        version -> Integer,
+        data -> Jsonb,
+        updated_at -> Timestamptz,
+        updated_by -> Nullable<Text>,
     }
 }
 
@@ -527,6 +546,37 @@ diesel::table! {
         secret_sha256 -> Bytea,
         created_at -> Timestamptz,
         expires_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    service_charge_references (service_id, external_reference) {
+        service_id -> Uuid,
+        external_reference -> Text,
+        tenant_id -> Text,
+        charge_id -> Uuid,
+    }
+}
+
+diesel::table! {
+    service_charges (tenant_id, charge_id) {
+        tenant_id -> Text,
+        charge_id -> Uuid,
+        partner_id -> Text,
+        service_id -> Uuid,
+        description -> Text,
+        quantity -> Numeric,
+        unit_price_cents -> Numeric,
+        amount_cents -> BigInt,
+        currency -> Text,
+        tax_rate -> Nullable<Numeric>,
+        occurred_at -> Timestamptz,
+        external_reference -> Text,
+        status -> Text,
+        invoice_id -> Nullable<Uuid>,
+        withdrawn_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
     }
 }
 

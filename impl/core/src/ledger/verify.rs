@@ -112,7 +112,7 @@ const CHECKS: &[(&str, &str)] = &[
      "SELECT format('invoice %s: lines %s, posted %s', invoice_id, COALESCE(l.cost, 0), COALESCE(p.cost, 0)) AS found
       FROM (SELECT tenant_id, invoice_id, sum(platform_cost_cents) AS cost FROM invoice_lines GROUP BY 1, 2) l
       FULL JOIN (SELECT j.tenant_id, j.invoice_id, sum(e.amount_cents) AS cost FROM journals j JOIN ledger_entries e USING (tenant_id, journal_id)
-        WHERE e.account = 'partner_cost' GROUP BY 1, 2) p USING (tenant_id, invoice_id)
+        WHERE e.account = 'partner_cost' OR e.account LIKE 'partner\\_cost:%' GROUP BY 1, 2) p USING (tenant_id, invoice_id)
       WHERE COALESCE(l.cost, 0) <> COALESCE(p.cost, 0)"),
     ("the state of an issued invoice is that of what is due",
      "SELECT format('invoice %s (%s) is %s: due %s, credited %s of %s', invoice_id, number, status, due_cents, credited_cents, total_cents) AS found FROM invoices

@@ -5,12 +5,15 @@
 mod admin;
 mod admin_billing;
 mod admin_partners;
+mod admin_platform;
 mod admin_tenants;
 mod auth;
 mod billing;
 mod catalog;
 mod metering;
+mod notifications;
 mod organization;
+mod service_billing;
 mod subscriptions;
 mod untagged;
 mod uploads;
