@@ -27,7 +27,8 @@ async fn they_are_read_changed_and_kept() {
     settings["payment_terms_days"] = json!(30);
     settings["exchange_rates"] = json!([{"currency": "USD", "date": "2026-03-09", "rate": "1.0843"}]);
     let asked: types::PlatformSettingsUpdateRequest = body(json!({"version": 1, "settings": settings}));
-    let saved = client.admin_platform_settings_update().body(asked).send().await.expect("saved").into_inner().data;
+    let saved =
+        client.admin_platform_settings_update().body(asked).send().await.expect("saved").into_inner().data;
     assert_eq!(saved.version, 2);
     assert_eq!(saved.updated_by.as_deref(), Some("usr_platform_admin_tnt_operator"));
     assert_eq!(saved.updated_at, app.now());
@@ -44,9 +45,14 @@ async fn they_are_read_changed_and_kept() {
     let by = |who: &str| Some(format!("usr_{who}_tnt_operator"));
     assert_eq!(
         kept,
-        [(1, None, None), (2, Some("30".into()), by("platform_admin")), (3, Some("7".into()), by("super_admin"))]
+        [
+            (1, None, None),
+            (2, Some("30".into()), by("platform_admin")),
+            (3, Some("7".into()), by("super_admin"))
+        ]
     );
-    for sql in ["UPDATE platform_settings_versions SET version = 9", "DELETE FROM platform_settings_versions"] {
+    for sql in ["UPDATE platform_settings_versions SET version = 9", "DELETE FROM platform_settings_versions"]
+    {
         assert!(db.execute(sql, &[]).await.is_err(), "{sql}");
     }
     let sql = "SELECT before->>'version', before#>>'{settings,payment_terms_days}', after#>>'{settings,payment_terms_days}' FROM audit_log WHERE object_type = 'platform_settings' ORDER BY id";
@@ -104,7 +110,8 @@ async fn what_breaks_a_rule_is_named_and_changes_nothing() {
             s["registry_thresholds"]["unreachable_after_misses"] = json!(2);
         }),
         ("vat_rate_overrides.0.country_code", &|s| {
-            s["vat_rate_overrides"] = json!([{"country_code": "CH", "rate": "8.1", "valid_from": "2026-01-01"}]);
+            s["vat_rate_overrides"] =
+                json!([{"country_code": "CH", "rate": "8.1", "valid_from": "2026-01-01"}]);
         }),
         ("mail_sender.from_address", &|s| s["mail_sender"]["from_address"] = json!("nobody")),
         ("rate_limits.tenant_per_minute", &|s| s["rate_limits"]["tenant_per_minute"] = json!(-1)),

@@ -63,7 +63,10 @@ async fn each_user_sees_what_it_or_its_tenant_is_told() {
     use types::NotificationCategory as Category;
     assert_eq!(shown, [Category::Usage, Category::Billing], "the newest first");
     let newest = &page.data[0];
-    assert_eq!((newest.severity, newest.is_read, newest.read_at), (types::NotificationSeverity::Error, false, None));
+    assert_eq!(
+        (newest.severity, newest.is_read, newest.read_at),
+        (types::NotificationSeverity::Error, false, None)
+    );
     assert_eq!((newest.link.as_deref(), newest.created_at), (Some("/billing"), app.now()));
     let categories = async |token: &str, query: &str| {
         let all = listed(&app, token, query).await;
@@ -73,14 +76,20 @@ async fn each_user_sees_what_it_or_its_tenant_is_told() {
     assert_eq!(categories(&acme.admin, "?category=usage").await, ["usage"]);
     assert!(categories(&acme.admin, "?category=system").await.is_empty(), "that is another user's");
     assert!(categories(&other.admin, "").await.is_empty());
-    app.call("GET", &format!("{PATH}?category=colour")).token(&acme.admin).send().await.refused(400).names("category");
+    app.call("GET", &format!("{PATH}?category=colour"))
+        .token(&acme.admin)
+        .send()
+        .await
+        .refused(400)
+        .names("category");
     // A partner's and the operator's people read what their own tenant is told.
     assert!(categories(&app.token("partner_admin", "tnt_home", "prt_north"), "").await.is_empty());
     assert!(categories(&app.operator("super_admin"), "").await.is_empty());
 
     let service = given::service(&app, "vault").await;
     let id = newest.id;
-    for (method, path) in [("GET", PATH.to_owned()), ("POST", READ_ALL.to_owned()), ("POST", format!("{PATH}/{id}/read"))]
+    for (method, path) in
+        [("GET", PATH.to_owned()), ("POST", READ_ALL.to_owned()), ("POST", format!("{PATH}/{id}/read"))]
     {
         app.call(method, &path).token(&service.token).send().await.refused(403);
         app.call(method, &path).send().await.refused(401);
@@ -105,7 +114,8 @@ async fn reading_is_each_users_own() {
     let at = app.now();
     let client = app.client(&acme.admin);
     let id: Uuid = first["id"].as_str().and_then(|id| id.parse().ok()).expect("an id");
-    let read_now = client.notification_read().notification_id(id).send().await.expect("read").into_inner().data;
+    let read_now =
+        client.notification_read().notification_id(id).send().await.expect("read").into_inner().data;
     assert_eq!((read_now.is_read, read_now.read_at), (true, Some(at)));
     app.advance(TimeDelta::minutes(1)).await;
     assert_eq!(read(&app, &acme.admin, &first["id"]).await["read_at"], json!(at), "the first time counts");
@@ -124,7 +134,10 @@ async fn reading_is_each_users_own() {
     let who = "usr_tenant_admin_tnt_acme".to_owned();
     assert_eq!(
         audited,
-        [("notification_read".into(), who.clone(), None), ("notification_read_all".into(), who, Some("2".into()))],
+        [
+            ("notification_read".into(), who.clone(), None),
+            ("notification_read_all".into(), who, Some("2".into()))
+        ],
         "what changes nothing leaves nothing"
     );
 }
@@ -181,7 +194,8 @@ async fn it_is_said_in_the_readers_language() {
     let app = TestApp::start().await;
     let acme = given::tenant(&app, "tnt_acme", "prt_north").await;
     told(&app, &acme, None, "billing").await;
-    let title = async || listed(&app, &acme.admin, "").await[0]["title"].as_str().expect("a title").to_owned();
+    let title =
+        async || listed(&app, &acme.admin, "").await[0]["title"].as_str().expect("a title").to_owned();
     assert_eq!(title().await, "VAT number NL004495445B01 is not registered");
     let db = app.db().await;
     let set = async |sql: &str| assert_eq!(db.execute(sql, &[]).await.expect("set"), 1, "{sql}");
@@ -208,7 +222,8 @@ async fn a_quota_is_told_with_its_numbers_and_dates() {
     let service = given::service(&app, "vault").await;
     let plan = given::plan_with(&app, &service, "pro", json!({"quotas": {"api_calls": 10_000}})).await;
     given::subscription(&app, &acme, &plan, 1).await;
-    let event = json!({"idempotency_key": "1", "tenant_id": acme.id, "metric_slug": "api_calls", "quantity": "8500"});
+    let event =
+        json!({"idempotency_key": "1", "tenant_id": acme.id, "metric_slug": "api_calls", "quantity": "8500"});
     let events = json!({"events": [event]});
     app.call("POST", "/api/v1/metering/events").token(&service.token).json(&events).send().await.expect(202);
     let asked = json!({"preferred_language": "de"});

@@ -174,6 +174,14 @@ const CHECKS: &[(&str, &str)] = &[
       CROSS JOIN LATERAL (SELECT CASE WHEN s.status IN ('active', 'past_due', 'cancelling') AND s.billing_period <> 'one_time' THEN s.mrr_amount_cents ELSE 0 END AS counts) c
       LEFT JOIN (SELECT tenant_id, subscription_id, sum(delta_cents) AS amount FROM mrr_changes GROUP BY 1, 2) m USING (tenant_id, subscription_id)
       WHERE c.counts <> COALESCE(m.amount, 0)"),
+    ("a charge of a service is what bills it",
+     "SELECT format('charge %s is %s: its item is %s', c.charge_id, c.status, COALESCE(i.status, 'not there')) AS found
+      FROM service_charges c LEFT JOIN LATERAL (SELECT b.status, b.invoice_id FROM billed_items b
+        WHERE b.tenant_id = c.tenant_id AND b.source_type = 'charge' AND b.source_id = c.charge_id ORDER BY b.revision DESC LIMIT 1) i ON true
+      WHERE c.invoice_id IS DISTINCT FROM CASE c.status WHEN 'invoiced' THEN i.invoice_id END OR CASE c.status
+        WHEN 'pending' THEN i.status IS DISTINCT FROM 'due'
+        WHEN 'invoiced' THEN i.status IS NULL OR i.status = 'due'
+        ELSE i.status = 'due' END"),
 ];
 
 #[derive(QueryableByName)]
