@@ -257,7 +257,7 @@ async fn the_platform_gives_its_part_back_pro_rata() {
     let invoice = finalize(&app, &admin, id).await;
     let db = app.db().await;
     let cost = async || {
-        let sum = "SELECT COALESCE(sum(amount_cents), 0)::bigint FROM ledger_entries WHERE account = 'partner_cost'";
+        let sum = "SELECT COALESCE(sum(amount_cents), 0)::bigint FROM ledger_entries WHERE account LIKE 'partner\\_cost%'";
         db.query_one(sum, &[]).await.expect("a sum").get::<_, i64>(0)
     };
     assert_eq!(cost().await, 4999);

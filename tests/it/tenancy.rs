@@ -17,13 +17,14 @@ struct Side {
     subscription: Uuid,
     invoice: Uuid,
     draft: Uuid,
+    charge: Uuid,
     number: String,
 }
 
 impl Side {
     /// What must not be seen from the other side.
     fn marks(&self) -> Vec<String> {
-        let ids = [self.subscription, self.invoice, self.draft].map(|id| id.to_string());
+        let ids = [self.subscription, self.invoice, self.draft, self.charge].map(|id| id.to_string());
         let names = [self.tenant.id.clone(), self.tenant.partner.clone(), self.number.clone()];
         ids.into_iter().chain(names).collect()
     }
@@ -72,18 +73,25 @@ async fn side(
     let finalized = app.call("POST", &path).token(&partner_admin).send().await.data(200);
     let number = finalized["number"].as_str().expect("a number").to_owned();
     let draft = given::draft(app, &partner_admin, &tenant, "20000").await;
-    Side { tenant, partner_admin, subscription, invoice, draft, number }
+    let charge = json!({
+        "tenant_id": tenant.id, "description": "Work", "quantity": "1", "unit_price_cents": "100", "currency": "EUR",
+        "occurred_at": app.now(), "external_reference": tenant.id,
+    });
+    let path = "/api/v1/service-billing/charges";
+    let charge = app.call("POST", path).token(&service.token).json(&charge).send().await;
+    let charge = given::id_of(&charge.data(201));
+    Side { tenant, partner_admin, subscription, invoice, draft, charge, number }
 }
 
 /// Variables of a path that name something of one tenant or partner.
 fn is_owned(operation: &Operation) -> bool {
-    let owned = ["tenant_id", "partner_id", "invoice_id", "subscription_id"];
+    let owned = ["tenant_id", "partner_id", "invoice_id", "subscription_id", "charge_id"];
     operation.path_params.iter().any(|p| owned.contains(p))
 }
 
-/// The operation's path with what belongs to `side`; without one, with ids that nobody has.
+/// The operation's path with what belongs to `side`, without one with ids that nobody has, and the query that it needs.
 fn path(operation: &Operation, world: &World, side: Option<&Side>) -> String {
-    operation.path_params.iter().fold(operation.path.to_owned(), |path, name| {
+    let whole = operation.path_params.iter().fold(operation.path.to_owned(), |path, name| {
         let value = match (*name, side) {
             ("tenant_id", Some(s)) => s.tenant.id.clone(),
             ("tenant_id", None) => "tnt_nobody".to_owned(),
@@ -93,13 +101,15 @@ fn path(operation: &Operation, world: &World, side: Option<&Side>) -> String {
             ("invoice_id", Some(s)) if operation.method == "GET" => s.invoice.to_string(),
             ("invoice_id", Some(s)) => s.draft.to_string(),
             ("subscription_id", Some(s)) => s.subscription.to_string(),
+            ("charge_id", Some(s)) => s.charge.to_string(),
             ("slug" | "service_slug", _) => world.service.slug.clone(),
             ("metric_slug", _) => "api_calls".to_owned(),
             (name, _) if name.ends_with("_id") => NOBODY.to_owned(),
             (name, _) => panic!("{}: what is {name}?", operation.id),
         };
         path.replace(&format!("{{{name}}}"), &value)
-    })
+    });
+    whole + &spec::required_query(operation)
 }
 
 async fn ask(world: &World, operation: &Operation, target: &str, token: &str, about: &str) -> Answer {
@@ -269,6 +279,33 @@ async fn a_service_reaches_only_tenants_that_subscribed_to_it() {
         (&json!(0), &json!("no_subscription")),
         "{result}"
     );
+}
+
+#[tokio::test]
+async fn another_services_tenants_and_charges_are_not_there() {
+    let world = world().await;
+    let stranger = given::service(&world.app, "scaisend").await;
+    let db = world.app.db().await;
+    let before = holdings(&db, &world.acme).await;
+    let (mut tried, about) = (0, &world.acme.tenant.id);
+    for operation in OPERATIONS.iter().filter(|o| o.level == Level::Service) {
+        tried += 1;
+        let theirs = path(operation, &world, Some(&world.acme));
+        let answer = ask(&world, operation, &theirs, &stranger.token, about).await;
+        let said = String::from_utf8_lossy(&answer.body);
+        for mark in world.acme.marks() {
+            assert!(!said.contains(&mark), "{}: {mark} is seen: {said}", operation.id);
+        }
+        let nobodys = path(operation, &world, None);
+        let nobodys = ask(&world, operation, &nobodys, &stranger.token, "tnt_nobody").await;
+        assert_eq!(answer.status, nobodys.status, "{}: {said}", operation.id);
+        if is_owned(operation) {
+            let (theirs, nobodys) = (answer.refused(404), nobodys.refused(404));
+            assert_eq!(theirs.message(), nobodys.message(), "{}: the two can be told apart", operation.id);
+        }
+    }
+    assert!(tried >= 9, "{tried} operations were tried");
+    assert_eq!(before, holdings(&db, &world.acme).await, "nothing was changed from the other side");
 }
 
 #[tokio::test]

@@ -62,6 +62,19 @@ pub fn query_parameters(operation: &Operation) -> Vec<&'static str> {
     all.filter(|p| p["in"] == "query").filter_map(|p| p["name"].as_str()).collect()
 }
 
+/// The query of an operation with an example of each parameter that it cannot do without; empty when there is none.
+pub fn required_query(operation: &Operation) -> String {
+    let all = described(operation)["parameters"].as_array().into_iter().flatten().map(resolve);
+    let required = all.filter(|p| p["in"] == "query" && p["required"] == true);
+    let pairs: Vec<String> = required
+        .map(|p| match (&p["name"], &p["example"]) {
+            (Value::String(name), Value::String(example)) => format!("{name}={example}"),
+            (name, example) => format!("{}={example}", name.as_str().unwrap_or_default()),
+        })
+        .collect();
+    if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) }
+}
+
 fn sample(schema: &'static Value) -> Value {
     if let Some(example) = schema.get("example") {
         return example.clone();

@@ -70,6 +70,29 @@ pub trait AdminPartnersApi {
         query: QueryParams<AdminPartnerListQuery>,
     ) -> Result<R200<models::PartnerPage>, ApiError>;
 
+    /// Get a partner's statement
+    ///
+    /// What the partner billed to its customers, what the platform charges it for the same, and what is
+    /// left, per service and currency. It is added up from the ledger: documents with an issue date from
+    /// `from` to `to` (both included, dates in the partner's time zone) count, credit notes with their
+    /// negative amounts; drafts do not. All amounts are without VAT. Lines written by hand carry no platform
+    /// cost, nor does anything the operator sells to its own tenants. Currencies are never added together.
+    /// 400 when `to` is before `from` or more than 366 days after it; 403 without the permission; 404 for an
+    /// unknown partner and, to a partner user, for any other one.
+    #[endpoint {
+        method = GET,
+        path = "/api/v1/admin/partners/{partner_id}/statement",
+        operation_id = "admin_partner_statement_get",
+        tags = ["admin-partners"],
+        content_type = "application/json",
+    }]
+    async fn admin_partner_statement_get(
+        rqctx: RequestContext<Self::Context>,
+        auth: Auth<perm::AdminPartnerStatementGet>,
+        path: PathParams<AdminPartnerStatementGetPath>,
+        query: QueryParams<AdminPartnerStatementGetQuery>,
+    ) -> Result<R200<models::PartnerStatementEnvelope>, ApiError>;
+
     /// List a partner's tenants
     ///
     /// The tenants that belong to the partner now, deactivated ones included, by name and then id. A tenant
@@ -125,6 +148,9 @@ pub fn register<S: AdminPartnersApi<Context = App>>(api: &mut Api) {
     endpoint::admin_partner_get(api, |rqctx, auth, path| Box::pin(S::admin_partner_get(rqctx, auth, path)));
     endpoint::admin_partner_list(api, |rqctx, auth, query| {
         Box::pin(S::admin_partner_list(rqctx, auth, query))
+    });
+    endpoint::admin_partner_statement_get(api, |rqctx, auth, path, query| {
+        Box::pin(S::admin_partner_statement_get(rqctx, auth, path, query))
     });
     endpoint::admin_partner_tenant_list(api, |rqctx, auth, path, query| {
         Box::pin(S::admin_partner_tenant_list(rqctx, auth, path, query))
@@ -223,6 +249,41 @@ mod endpoint {
                     let query = QueryParams::take(&rqctx)?;
 
                     respond(call(rqctx, auth, query).await?)
+                })
+            }),
+        );
+    }
+
+    pub(super) fn admin_partner_statement_get(
+        api: &mut Api,
+        call: fn(
+            Cx,
+            Auth<perm::AdminPartnerStatementGet>,
+            PathParams<AdminPartnerStatementGetPath>,
+            QueryParams<AdminPartnerStatementGetQuery>,
+        ) -> Answer<R200<models::PartnerStatementEnvelope>>,
+    ) {
+        let said = describe!(
+            GET,
+            "application/json",
+            (
+                Auth<perm::AdminPartnerStatementGet>,
+                PathParams<AdminPartnerStatementGetPath>,
+                QueryParams<AdminPartnerStatementGetQuery>
+            ),
+            R200<models::PartnerStatementEnvelope>
+        );
+        let said = said.summary("Get a partner's statement");
+        api.add(
+            &operations::ADMIN_PARTNER_STATEMENT_GET,
+            said,
+            Box::new(move |rqctx, _request| {
+                Box::pin(async move {
+                    let auth = Auth::take(&rqctx).await?;
+                    let path = PathParams::take(&rqctx)?;
+                    let query = QueryParams::take(&rqctx)?;
+
+                    respond(call(rqctx, auth, path, query).await?)
                 })
             }),
         );
@@ -328,6 +389,13 @@ pub mod perm {
 
     /// partner, admin:partners
     #[derive(Debug)]
+    pub enum AdminPartnerStatementGet {}
+    impl Permission for AdminPartnerStatementGet {
+        const OPERATION: &'static Operation = &operations::ADMIN_PARTNER_STATEMENT_GET;
+    }
+
+    /// partner, admin:partners
+    #[derive(Debug)]
     pub enum AdminPartnerTenantList {}
     impl Permission for AdminPartnerTenantList {
         const OPERATION: &'static Operation = &operations::ADMIN_PARTNER_TENANT_LIST;
@@ -394,6 +462,44 @@ impl Parameters for AdminPartnerListQuery {
         let page_size = reader.integer("page_size", Some(1), Some(200)).unwrap_or(50);
         let cursor = reader.text("cursor", Some(1), Some(1024), None);
         Some(Self { q, page, page_size, cursor })
+    }
+}
+
+/// The variables in the path of `admin_partner_statement_get`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct AdminPartnerStatementGetPath {
+    /// Id of the partner, as ScaiKey gave it.
+    #[schemars(length(min = 1, max = 64), regex(pattern = r#"^[A-Za-z0-9_.:-]{1,64}$"#))]
+    pub partner_id: String,
+}
+
+impl Parameters for AdminPartnerStatementGetPath {
+    const NAMES: &'static [&'static str] = &["partner_id"];
+
+    fn read(reader: &mut Reader) -> Option<Self> {
+        let partner_id = reader.required("partner_id", |reader| {
+            reader.text("partner_id", Some(1), Some(64), Some(&scaicontrol_types::patterns::TENANT_ID))
+        });
+        Some(Self { partner_id: partner_id? })
+    }
+}
+
+/// The query parameters of `admin_partner_statement_get`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct AdminPartnerStatementGetQuery {
+    /// First issue date that counts.
+    pub from: chrono::NaiveDate,
+    /// Last issue date that counts; at most 366 days after `from`.
+    pub to: chrono::NaiveDate,
+}
+
+impl Parameters for AdminPartnerStatementGetQuery {
+    const NAMES: &'static [&'static str] = &["from", "to"];
+
+    fn read(reader: &mut Reader) -> Option<Self> {
+        let from = reader.required("from", |reader| reader.date("from"));
+        let to = reader.required("to", |reader| reader.date("to"));
+        Some(Self { from: from?, to: to? })
     }
 }
 

@@ -289,7 +289,7 @@ impl Parameters for CatalogPlanListPath {
 
     fn read(reader: &mut Reader) -> Option<Self> {
         let slug = reader.required("slug", |reader| {
-            reader.text("slug", Some(1), Some(64), Some(&scaicontrol_types::patterns::SERVICE_SLUG))
+            reader.text("slug", Some(1), Some(64), Some(&scaicontrol_types::patterns::SLUG))
         });
         Some(Self { slug: slug? })
     }
@@ -308,7 +308,7 @@ impl Parameters for CatalogServiceGetPath {
 
     fn read(reader: &mut Reader) -> Option<Self> {
         let slug = reader.required("slug", |reader| {
-            reader.text("slug", Some(1), Some(64), Some(&scaicontrol_types::patterns::SERVICE_SLUG))
+            reader.text("slug", Some(1), Some(64), Some(&scaicontrol_types::patterns::SLUG))
         });
         Some(Self { slug: slug? })
     }

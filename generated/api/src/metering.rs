@@ -409,10 +409,10 @@ impl Parameters for QuotaCheckPath {
             reader.text("tenant_id", Some(1), Some(64), Some(&scaicontrol_types::patterns::TENANT_ID))
         });
         let service_slug = reader.required("service_slug", |reader| {
-            reader.text("service_slug", Some(1), Some(64), Some(&scaicontrol_types::patterns::SERVICE_SLUG))
+            reader.text("service_slug", Some(1), Some(64), Some(&scaicontrol_types::patterns::SLUG))
         });
         let metric_slug = reader.required("metric_slug", |reader| {
-            reader.text("metric_slug", Some(1), Some(64), Some(&scaicontrol_types::patterns::SERVICE_SLUG))
+            reader.text("metric_slug", Some(1), Some(64), Some(&scaicontrol_types::patterns::SLUG))
         });
         Some(Self { tenant_id: tenant_id?, service_slug: service_slug?, metric_slug: metric_slug? })
     }
@@ -431,7 +431,7 @@ impl Parameters for UsageByServiceGetPath {
 
     fn read(reader: &mut Reader) -> Option<Self> {
         let slug = reader.required("slug", |reader| {
-            reader.text("slug", Some(1), Some(64), Some(&scaicontrol_types::patterns::SERVICE_SLUG))
+            reader.text("slug", Some(1), Some(64), Some(&scaicontrol_types::patterns::SLUG))
         });
         Some(Self { slug: slug? })
     }
@@ -470,9 +470,9 @@ impl Parameters for UsageHistoryGetQuery {
 
     fn read(reader: &mut Reader) -> Option<Self> {
         let service_slug =
-            reader.text("service_slug", Some(1), Some(64), Some(&scaicontrol_types::patterns::SERVICE_SLUG));
+            reader.text("service_slug", Some(1), Some(64), Some(&scaicontrol_types::patterns::SLUG));
         let metric_slug =
-            reader.text("metric_slug", Some(1), Some(64), Some(&scaicontrol_types::patterns::SERVICE_SLUG));
+            reader.text("metric_slug", Some(1), Some(64), Some(&scaicontrol_types::patterns::SLUG));
         let period_type = reader.parsed("period_type");
         let from = reader.time("from");
         let to = reader.time("to");

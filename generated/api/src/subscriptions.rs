@@ -510,7 +510,7 @@ impl Parameters for SubscriptionListQuery {
     fn read(reader: &mut Reader) -> Option<Self> {
         let status = reader.parsed("status");
         let service_slug =
-            reader.text("service_slug", Some(1), Some(64), Some(&scaicontrol_types::patterns::SERVICE_SLUG));
+            reader.text("service_slug", Some(1), Some(64), Some(&scaicontrol_types::patterns::SLUG));
         let page = reader.integer("page", Some(1), Some(10000)).unwrap_or(1);
         let page_size = reader.integer("page_size", Some(1), Some(200)).unwrap_or(50);
         let cursor = reader.text("cursor", Some(1), Some(1024), None);

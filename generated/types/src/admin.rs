@@ -144,7 +144,7 @@ pub struct PlanCreateRequest {
     pub service_id: uuid::Uuid,
     /// Slug, unique in the service; `<service>.<slug>` becomes the `plan_key`.
     #[schemars(regex(pattern = r#"^[a-z0-9][a-z0-9_-]{0,63}$"#))]
-    #[validate(length(min = 1, max = 64), regex(path = *crate::patterns::SERVICE_SLUG, message = "must match ^[a-z0-9][a-z0-9_-]{0,63}$"))]
+    #[validate(length(min = 1, max = 64), regex(path = *crate::patterns::SLUG, message = "must match ^[a-z0-9][a-z0-9_-]{0,63}$"))]
     pub slug: String,
     /// Name, as printed on invoices.
     #[validate(length(min = 1, max = 200))]
@@ -288,7 +288,7 @@ pub struct PlanUpdateRequest {
 pub struct PricingTierInput {
     /// Slug of a metric of the plan's service.
     #[schemars(regex(pattern = r#"^[a-z0-9][a-z0-9_-]{0,63}$"#))]
-    #[validate(length(min = 1, max = 64), regex(path = *crate::patterns::SERVICE_SLUG, message = "must match ^[a-z0-9][a-z0-9_-]{0,63}$"))]
+    #[validate(length(min = 1, max = 64), regex(path = *crate::patterns::SLUG, message = "must match ^[a-z0-9][a-z0-9_-]{0,63}$"))]
     pub metric_slug: String,
     /// Where the tier begins, in units of the metric, at least 0. The first tier of a metric starts at 0.
     pub tier_start: models::Decimal,
@@ -358,7 +358,7 @@ impl JsonSchema for PricingTierInputs {
 pub struct ServiceCreateRequest {
     /// Slug, unique over all services; cannot be changed later.
     #[schemars(regex(pattern = r#"^[a-z0-9][a-z0-9_-]{0,63}$"#))]
-    #[validate(length(min = 1, max = 64), regex(path = *crate::patterns::SERVICE_SLUG, message = "must match ^[a-z0-9][a-z0-9_-]{0,63}$"))]
+    #[validate(length(min = 1, max = 64), regex(path = *crate::patterns::SLUG, message = "must match ^[a-z0-9][a-z0-9_-]{0,63}$"))]
     pub slug: String,
     /// Name, for people.
     #[validate(length(min = 1, max = 200))]
@@ -439,7 +439,7 @@ pub struct ServiceCreateRequest {
 pub struct ServiceMetricInput {
     /// Slug, unique in the service; usage events name it.
     #[schemars(regex(pattern = r#"^[a-z0-9][a-z0-9_-]{0,63}$"#))]
-    #[validate(length(min = 1, max = 64), regex(path = *crate::patterns::SERVICE_SLUG, message = "must match ^[a-z0-9][a-z0-9_-]{0,63}$"))]
+    #[validate(length(min = 1, max = 64), regex(path = *crate::patterns::SLUG, message = "must match ^[a-z0-9][a-z0-9_-]{0,63}$"))]
     pub slug: String,
     /// Name, for people.
     #[validate(length(min = 1, max = 200))]
@@ -498,7 +498,7 @@ pub struct ServiceProvisioningInput {
 
 fn check_service_provisioning_input_depends_on(all: &[String]) -> Result<(), validator::ValidationError> {
     crate::support::each(all.iter().enumerate(), |v| {
-        crate::support::text(v, Some(1), Some(64), Some(&*crate::patterns::SERVICE_SLUG))
+        crate::support::text(v, Some(1), Some(64), Some(&*crate::patterns::SLUG))
     })
 }
 

@@ -560,7 +560,7 @@ pub struct LineItemInput {
     #[serde(default, skip_serializing_if = "Option::is_none", with = "::serde_with::rust::double_option")]
     #[schemars(with = "Option<String>")]
     #[schemars(regex(pattern = r#"^[a-z0-9][a-z0-9_-]{0,63}$"#))]
-    #[validate(length(min = 1, max = 64), regex(path = *crate::patterns::SERVICE_SLUG, message = "must match ^[a-z0-9][a-z0-9_-]{0,63}$"))]
+    #[validate(length(min = 1, max = 64), regex(path = *crate::patterns::SLUG, message = "must match ^[a-z0-9][a-z0-9_-]{0,63}$"))]
     pub service_slug: Option<Option<String>>,
 }
 
@@ -626,7 +626,7 @@ pub struct LineItemUpdateInput {
     #[serde(default, skip_serializing_if = "Option::is_none", with = "::serde_with::rust::double_option")]
     #[schemars(with = "Option<String>")]
     #[schemars(regex(pattern = r#"^[a-z0-9][a-z0-9_-]{0,63}$"#))]
-    #[validate(length(min = 1, max = 64), regex(path = *crate::patterns::SERVICE_SLUG, message = "must match ^[a-z0-9][a-z0-9_-]{0,63}$"))]
+    #[validate(length(min = 1, max = 64), regex(path = *crate::patterns::SLUG, message = "must match ^[a-z0-9][a-z0-9_-]{0,63}$"))]
     pub service_slug: Option<Option<String>>,
 }
 

@@ -324,6 +324,92 @@ pub struct PartnerResponse {
     pub updated_at: chrono::DateTime<chrono::Utc>,
 }
 
+/// A partner's statement.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PartnerStatementEnvelope {
+    /// The statement.
+    pub data: models::PartnerStatementResponse,
+    /// About this answer.
+    pub meta: models::ResponseMeta,
+}
+
+/// What one service brought in one currency. All amounts without VAT, credit notes taken off.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PartnerStatementLine {
+    /// Slug of the service; null for lines written by hand that belong to no service.
+    #[schemars(with = "crate::support::Nullable<String>")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r#"^[a-z0-9][a-z0-9_-]{0,63}$"#))]
+    pub service_slug: Option<String>,
+    /// Name of the service; null when there is no service.
+    #[schemars(with = "crate::support::Nullable<String>")]
+    #[schemars(length(max = 200))]
+    pub service_name: Option<String>,
+    /// Currency of the amounts.
+    #[schemars(length(min = 3, max = 3), regex(pattern = r#"^[A-Z]{3}$"#))]
+    pub currency: String,
+    /// Billed to the partner's customers, in minor units.
+    #[schemars(range(min = -900719925474099_i64, max = 900719925474099_i64))]
+    pub retail_cents: i64,
+    /// Charged by the platform for it (each line times its cost multiplier), in minor units.
+    #[schemars(range(min = -900719925474099_i64, max = 900719925474099_i64))]
+    pub platform_cost_cents: i64,
+    /// `retail_cents` minus `platform_cost_cents`, in minor units.
+    #[schemars(range(min = -900719925474099_i64, max = 900719925474099_i64))]
+    pub margin_cents: i64,
+    /// `margin_cents` as a percentage of `retail_cents`, rounded half away from zero to two decimals; null
+    /// when nothing was billed.
+    #[schemars(with = "crate::support::Nullable<models::Decimal>")]
+    pub margin_percent: Option<models::Decimal>,
+}
+
+/// A partner's statement over a range of days.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PartnerStatementResponse {
+    /// Id of the partner.
+    #[schemars(length(min = 1, max = 64), regex(pattern = r#"^[A-Za-z0-9_.:-]{1,64}$"#))]
+    pub partner_id: String,
+    /// First issue date that counts.
+    pub from: chrono::NaiveDate,
+    /// Last issue date that counts.
+    pub to: chrono::NaiveDate,
+    /// IANA time zone the days are counted in.
+    #[schemars(length(min = 1, max = 64))]
+    pub timezone: String,
+    /// When it was added up, UTC.
+    pub generated_at: chrono::DateTime<chrono::Utc>,
+    /// One line for each service and currency, by service (lines without a service last), then currency.
+    #[schemars(length(max = 1000))]
+    pub lines: Vec<models::PartnerStatementLine>,
+    /// One total for each currency, by currency.
+    #[schemars(length(max = 200))]
+    pub totals: Vec<models::PartnerStatementTotal>,
+}
+
+/// The sums of one currency.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PartnerStatementTotal {
+    /// Currency of the amounts.
+    #[schemars(length(min = 3, max = 3), regex(pattern = r#"^[A-Z]{3}$"#))]
+    pub currency: String,
+    /// Billed to the partner's customers without VAT, in minor units.
+    #[schemars(range(min = -900719925474099_i64, max = 900719925474099_i64))]
+    pub retail_cents: i64,
+    /// Charged by the platform, in minor units.
+    #[schemars(range(min = -900719925474099_i64, max = 900719925474099_i64))]
+    pub platform_cost_cents: i64,
+    /// `retail_cents` minus `platform_cost_cents`, in minor units.
+    #[schemars(range(min = -900719925474099_i64, max = 900719925474099_i64))]
+    pub margin_cents: i64,
+    /// Taken in by the platform's own payment accounts for this partner in these days, VAT included, refunds
+    /// taken off, in minor units; 0 when the partner collects itself.
+    #[schemars(range(min = -900719925474099_i64, max = 900719925474099_i64))]
+    pub collected_cents: i64,
+    /// What the platform owes the partner at the end of `to` from all it collected, in minor units; negative
+    /// when the partner owes the platform.
+    #[schemars(range(min = -900719925474099_i64, max = 900719925474099_i64))]
+    pub payable_cents: i64,
+}
+
 /// The fields of a partner to change. Fields that are left out stay as they are; at least one must be
 /// given.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, validator::Validate)]

@@ -143,7 +143,7 @@ pub struct UsageEvent {
     pub tenant_id: String,
     /// Slug of a metric of the calling service.
     #[schemars(regex(pattern = r#"^[a-z0-9][a-z0-9_-]{0,63}$"#))]
-    #[validate(length(min = 1, max = 64), regex(path = *crate::patterns::SERVICE_SLUG, message = "must match ^[a-z0-9][a-z0-9_-]{0,63}$"))]
+    #[validate(length(min = 1, max = 64), regex(path = *crate::patterns::SLUG, message = "must match ^[a-z0-9][a-z0-9_-]{0,63}$"))]
     pub metric_slug: String,
     /// How much, in units of the metric, at least 0. `sum`: the amount to add; a negative one takes usage
     /// back, and a segment that adds up to less than 0 counts as 0. `max` and `last`: the reading.
@@ -166,7 +166,7 @@ pub struct UsageEvent {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::support::present")]
     #[schemars(with = "String")]
     #[schemars(regex(pattern = r#"^[a-z0-9][a-z0-9_-]{0,63}$"#))]
-    #[validate(length(min = 1, max = 64), regex(path = *crate::patterns::SERVICE_SLUG, message = "must match ^[a-z0-9][a-z0-9_-]{0,63}$"))]
+    #[validate(length(min = 1, max = 64), regex(path = *crate::patterns::SLUG, message = "must match ^[a-z0-9][a-z0-9_-]{0,63}$"))]
     pub service_slug: Option<String>,
     /// Free data, kept with the event for 13 months; has no effect.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::support::present")]

@@ -8,6 +8,7 @@ pub static CODE_VERIFIER: LazyLock<Regex> =
 pub static COUNTRY_CODE: LazyLock<Regex> = LazyLock::new(|| crate::support::pattern(r#"^[A-Z]{2}$"#));
 pub static CURRENCY: LazyLock<Regex> = LazyLock::new(|| crate::support::pattern(r#"^[A-Z]{3}$"#));
 pub static EVENT_VERSION: LazyLock<Regex> = LazyLock::new(|| crate::support::pattern(r#"^[0-9]+\.[0-9]+$"#));
+pub static FROM_ADDRESS: LazyLock<Regex> = LazyLock::new(|| crate::support::pattern(r#"^[^@\s]+@[^@\s]+$"#));
 pub static INVOICE_NUMBER_PREFIX: LazyLock<Regex> =
     LazyLock::new(|| crate::support::pattern(r#"^[A-Z0-9]{1,10}$"#));
 pub static KEY: LazyLock<Regex> =
@@ -28,8 +29,7 @@ pub static SELLER_PEPPOL_ID: LazyLock<Regex> =
     LazyLock::new(|| crate::support::pattern(r#"^[A-Za-z0-9:._/-]{1,50}$"#));
 pub static SELLER_PHONE: LazyLock<Regex> =
     LazyLock::new(|| crate::support::pattern(r#"^[0-9+() ./-]{3,40}$"#));
-pub static SERVICE_SLUG: LazyLock<Regex> =
-    LazyLock::new(|| crate::support::pattern(r#"^[a-z0-9][a-z0-9_-]{0,63}$"#));
+pub static SLUG: LazyLock<Regex> = LazyLock::new(|| crate::support::pattern(r#"^[a-z0-9][a-z0-9_-]{0,63}$"#));
 pub static TENANT_ID: LazyLock<Regex> =
     LazyLock::new(|| crate::support::pattern(r#"^[A-Za-z0-9_.:-]{1,64}$"#));
 pub static TIMEZONE: LazyLock<Regex> =

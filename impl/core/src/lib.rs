@@ -6,6 +6,7 @@ pub mod app;
 pub mod audit;
 pub mod billing;
 pub mod catalog;
+pub mod charges;
 pub mod checks;
 pub mod clock;
 pub mod config;

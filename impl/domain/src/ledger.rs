@@ -44,8 +44,11 @@ pub enum Account {
     CustomerCredit,
     /// Debts that were given up.
     WriteOff,
-    /// What the partner pays for the platform.
-    PartnerCost,
+    /// What the partner pays for the platform, for what it sells of a service.
+    PartnerCost {
+        /// Slug of the service.
+        service: Option<String>,
+    },
     /// What the platform earns from the partner.
     PlatformRevenue,
     /// Money that the platform collected for the partner.
@@ -63,7 +66,8 @@ impl fmt::Display for Account {
             Self::Clearing { provider_account } => write!(f, "clearing:{provider_account}"),
             Self::CustomerCredit => f.write_str("customer_credit"),
             Self::WriteOff => f.write_str("write_off"),
-            Self::PartnerCost => f.write_str("partner_cost"),
+            Self::PartnerCost { service: None } => f.write_str("partner_cost"),
+            Self::PartnerCost { service: Some(service) } => write!(f, "partner_cost:{service}"),
             Self::PlatformRevenue => f.write_str("platform_revenue"),
             Self::PartnerPayable => f.write_str("partner_payable"),
         }
@@ -80,12 +84,13 @@ impl FromStr for Account {
                 "revenue" => Self::Revenue { service: None },
                 "customer_credit" => Self::CustomerCredit,
                 "write_off" => Self::WriteOff,
-                "partner_cost" => Self::PartnerCost,
+                "partner_cost" => Self::PartnerCost { service: None },
                 "platform_revenue" => Self::PlatformRevenue,
                 "partner_payable" => Self::PartnerPayable,
                 _ => match code.split_once(':')? {
                     (_, "") => return None,
                     ("revenue", service) => Self::Revenue { service: Some(service.to_owned()) },
+                    ("partner_cost", service) => Self::PartnerCost { service: Some(service.to_owned()) },
                     ("clearing", account) => Self::Clearing { provider_account: account.to_owned() },
                     ("vat", rest) => {
                         let (country, rest) = rest.split_once(':')?;
@@ -222,8 +227,8 @@ pub struct Document {
     pub taxes: Vec<Tax>,
     /// Credit of the customer that was used for it; positive.
     pub credit_applied: Cents,
-    /// What the partner owes the platform for its lines.
-    pub platform_cost: Cents,
+    /// What the partner owes the platform for its lines, by service.
+    pub platform_costs: Vec<(Option<String>, Cents)>,
 }
 
 /// The tax of one account.
@@ -246,6 +251,13 @@ pub struct Tax {
 /// [`LedgerError`].
 pub fn finalize_journal(currency: Currency, document: &Document) -> Result<Vec<Entry>, LedgerError> {
     let mut journal = Journal::new();
+    for (service, cost) in &document.platform_costs {
+        journal = journal.debit(Account::PartnerCost { service: service.clone() }, currency, *cost)?.credit(
+            Account::PlatformRevenue,
+            currency,
+            *cost,
+        )?;
+    }
     let mut total = Cents::ZERO;
     for (service, amount) in &document.lines {
         total = total.add(*amount)?;
@@ -260,8 +272,6 @@ pub fn finalize_journal(currency: Currency, document: &Document) -> Result<Vec<E
     journal
         .debit(Account::Receivable, currency, total.sub(document.credit_applied)?)?
         .debit(Account::CustomerCredit, currency, document.credit_applied)?
-        .debit(Account::PartnerCost, currency, document.platform_cost)?
-        .credit(Account::PlatformRevenue, currency, document.platform_cost)?
         .finish()
 }
 

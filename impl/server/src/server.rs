@@ -92,13 +92,16 @@ pub fn api() -> Api {
     api::admin_packs::register::<Handlers>(&mut all);
     api::admin_partners::register::<Handlers>(&mut all);
     api::admin_subscriptions::register::<Handlers>(&mut all);
+    api::admin_platform::register::<Handlers>(&mut all);
     api::admin_tenants::register::<Handlers>(&mut all);
     api::auth::register::<Handlers>(&mut all);
     api::billing::register::<Handlers>(&mut all);
     api::catalog::register::<Handlers>(&mut all);
     api::metering::register::<Handlers>(&mut all);
+    api::notifications::register::<Handlers>(&mut all);
     api::organization::register::<Handlers>(&mut all);
     api::service_packs::register::<Handlers>(&mut all);
+    api::service_billing::register::<Handlers>(&mut all);
     api::subscriptions::register::<Handlers>(&mut all);
     api::untagged::register::<Handlers>(&mut all);
     api::uploads::register::<Handlers>(&mut all);

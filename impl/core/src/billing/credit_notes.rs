@@ -246,7 +246,7 @@ pub async fn write(
         lines: parts::by_service(&lines, &parts),
         taxes: taxes(original, note)?,
         credit_applied: Cents::ZERO,
-        platform_cost: finalize::total_cost(&lines)?,
+        platform_costs: finalize::costs(&lines)?,
     };
     Ok(Written { row, lines, document, prefix, reason: reason.into() })
 }

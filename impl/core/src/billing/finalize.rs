@@ -105,7 +105,7 @@ pub async fn in_tx(
         lines: parts::by_service(&lines, &parts),
         taxes: tax::by_account(&taxed)?,
         credit_applied,
-        platform_cost: total_cost(&lines)?,
+        platform_costs: costs(&lines)?,
     };
     let prefix = &parties.seller.invoice_number_prefix;
     let row = issue::issue(conn, op, Unissued { row, lines: &lines, document: &document, prefix }).await?;
@@ -183,8 +183,11 @@ fn platform_cost(line: &LineRow, settings: &Settings) -> Result<i64> {
     cost.map(|c| c.0).map_err(|_| Error::field("line_items", "make a platform cost that is too large"))
 }
 
-/// The platform's part of a document.
-pub fn total_cost(lines: &[LineRow]) -> Result<Cents> {
-    Cents::sum(lines.iter().map(|l| Cents(l.platform_cost_cents)))
-        .map_err(|_| Error::field("line_items", "make a platform cost that is too large"))
+/// The platform's part of each line of a document, by service.
+pub fn costs(lines: &[LineRow]) -> Result<Vec<(Option<String>, Cents)>> {
+    let costs: Vec<_> =
+        lines.iter().map(|l| (l.service_slug.clone(), Cents(l.platform_cost_cents))).collect();
+    Cents::sum(costs.iter().map(|(_, cost)| *cost))
+        .map_err(|_| Error::field("line_items", "make a platform cost that is too large"))?;
+    Ok(costs)
 }

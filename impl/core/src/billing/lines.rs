@@ -3,7 +3,8 @@
 //! The explanation of a line is enough to compute its amount again, by somebody who has nothing but the line.
 use super::store::LineRow;
 use crate::catalog::{self, PlanPrice};
-use crate::db::schema::segments;
+use crate::charges::store::ChargeRow;
+use crate::db::schema::{segments, service_charges, services};
 use crate::db::{Conn, take_role};
 use crate::error::{Error, Result};
 use crate::metering::totals::{self, SegmentUsage};
@@ -37,6 +38,7 @@ pub async fn of_item(
         ("pack_subscription", "pack") => super::pack_line::lines(conn, op, item, timezone).await,
         ("segment", "usage") => usage(conn, op, item, timezone).await,
         ("segment", "correction") => super::corrections::lines(conn, op, item, timezone).await,
+        ("charge", "charge") => charge(conn, op, item, timezone).await,
         (source, kind) => Err(Error::internal(format!("nothing bills {kind} of a {source}"))),
     }
 }
@@ -111,6 +113,40 @@ pub(super) async fn usage(
     Ok(lines)
 }
 
+/// A service's one-off charge, as the service priced it.
+async fn charge(conn: &mut Conn, op: &OpContext, item: &BilledItemRow, timezone: Tz) -> Result<Vec<LineRow>> {
+    let charge: ChargeRow = service_charges::table
+        .find((&item.tenant_id, item.source_id))
+        .select(ChargeRow::as_select())
+        .first(conn)
+        .await?;
+    let slug = services::table.find(charge.service_id).select(services::slug).first(conn).await?;
+    let computation = Computation::Priced {
+        quantity: charge.quantity.normalize(),
+        unit_price_cents: charge.unit_price_cents.normalize(),
+        unit_divisor: Decimal::ONE,
+    };
+    let mut json = serde_json::to_value(Explanation { computation, tax: None }).map_err(Error::internal)?;
+    json["charge_id"] = json!(charge.charge_id);
+    json["external_reference"] = json!(charge.external_reference);
+    json["occurred_at"] = json!(charge.occurred_at);
+    let line = LineRow {
+        kind: "charge".into(),
+        description: charge.description,
+        quantity: charge.quantity,
+        unit_price_cents: charge.unit_price_cents,
+        amount_cents: charge.amount_cents,
+        requested_tax_rate: charge.tax_rate,
+        tax_rate: charge.tax_rate,
+        tax_date: Some(local_date(charge.occurred_at, timezone).map_err(Error::internal)?),
+        service_id: Some(charge.service_id),
+        service_slug: Some(slug),
+        explanation: Some(json),
+        ..empty(op, item)
+    };
+    Ok(if line.amount_cents == 0 { vec![] } else { vec![line] })
+}
+
 /// The usage of one metric in a segment, with its prices: what the domain computes lines from.
 pub fn priced_segment(
     segment: &SegmentRow,
@@ -174,6 +210,16 @@ fn describe(
 
 pub(super) fn blank(op: &OpContext, item: &BilledItemRow, price: &PlanPrice) -> LineRow {
     LineRow {
+        service_id: Some(price.plan.service_id),
+        service_slug: Some(price.service_slug.clone()),
+        plan_key: Some(price.plan_key()),
+        ..empty(op, item)
+    }
+}
+
+/// A line of an item, without what it is for.
+fn empty(op: &OpContext, item: &BilledItemRow) -> LineRow {
+    LineRow {
         tenant_id: item.tenant_id.clone(),
         line_item_id: op.id(),
         invoice_id: Uuid::nil(),
@@ -195,9 +241,9 @@ pub(super) fn blank(op: &OpContext, item: &BilledItemRow, price: &PlanPrice) -> 
         period_start: None,
         period_end: None,
         subscription_id: item.subscription_id,
-        service_id: Some(price.plan.service_id),
-        service_slug: Some(price.service_slug.clone()),
-        plan_key: Some(price.plan_key()),
+        service_id: None,
+        service_slug: None,
+        plan_key: None,
         metric_slug: None,
         billed_item_id: Some(item.billed_item_id),
         explanation: None,

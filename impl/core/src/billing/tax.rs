@@ -435,3 +435,16 @@ pub fn by_account(taxed: &Taxed) -> Result<Vec<Tax>> {
     });
     Ok(taxes.collect())
 }
+
+/// Whether a line may ask for this rate on that day.
+///
+/// Errors: 400 naming `tax_rate`. What else stands in the way of a document is not asked.
+pub fn check_rate(parties: &Parties, settings: &Settings, day: NaiveDate, rate: Decimal) -> Result<()> {
+    let asked = LineRequest { tax_point: day, request: Request::of(Some(rate), None) };
+    match rules::decide(&parties.rule_seller(), &parties.rule_buyer()?, &[asked], &rates(settings)?) {
+        Err(e @ (TaxError::IllegalRate { .. } | TaxError::RateDoesNotFit { .. })) => {
+            Err(Error::field("tax_rate", e.to_string()))
+        }
+        _ => Ok(()),
+    }
+}

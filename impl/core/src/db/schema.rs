@@ -338,6 +338,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    notification_reads (tenant_id, user_id, notification_id) {
+        tenant_id -> Text,
+        user_id -> Text,
+        notification_id -> Uuid,
+        read_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     notifications (tenant_id, notification_id) {
         tenant_id -> Text,
         notification_id -> Uuid,
@@ -557,6 +566,16 @@ diesel::table! {
         version -> Integer,
         data -> Jsonb,
         updated_at -> Timestamptz,
+        updated_by -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    platform_settings_versions (version) {
+        version -> Integer,
+        data -> Jsonb,
+        updated_at -> Timestamptz,
+        updated_by -> Nullable<Text>,
     }
 }
 
@@ -671,6 +690,37 @@ diesel::table! {
         is_active -> Bool,
         is_public -> Bool,
         sort_order -> Integer,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    service_charge_references (service_id, external_reference) {
+        service_id -> Uuid,
+        external_reference -> Text,
+        tenant_id -> Text,
+        charge_id -> Uuid,
+    }
+}
+
+diesel::table! {
+    service_charges (tenant_id, charge_id) {
+        tenant_id -> Text,
+        charge_id -> Uuid,
+        partner_id -> Text,
+        service_id -> Uuid,
+        description -> Text,
+        quantity -> Numeric,
+        unit_price_cents -> Numeric,
+        amount_cents -> BigInt,
+        currency -> Text,
+        tax_rate -> Nullable<Numeric>,
+        occurred_at -> Timestamptz,
+        external_reference -> Text,
+        status -> Text,
+        invoice_id -> Nullable<Uuid>,
+        withdrawn_at -> Nullable<Timestamptz>,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
     }

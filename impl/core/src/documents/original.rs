@@ -5,8 +5,9 @@
 use super::frozen;
 use crate::billing::store::{InvoiceRow, LineRow};
 use crate::db::Conn;
-use crate::db::schema::{billing_profiles, invoice_originals, invoices, notifications};
+use crate::db::schema::{billing_profiles, invoice_originals, invoices};
 use crate::error::{Error, Field, Result};
+use crate::notifications::{self, Notice};
 use crate::op::OpContext;
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::prelude::*;
@@ -192,23 +193,17 @@ pub async fn keep(
 
 /// Tells the buyer that a document did not come in the format it prefers.
 pub async fn tell_fallback(conn: &mut Conn, op: &OpContext, row: &InvoiceRow, why: &str) -> Result<()> {
-    use notifications as n;
-    let parameters = serde_json::json!({"number": row.number, "format": Format::Ubl.as_str(), "reason": why});
-    diesel::insert_into(n::table)
-        .values((
-            n::tenant_id.eq(&row.tenant_id),
-            n::notification_id.eq(op.id()),
-            n::partner_id.eq(&row.partner_id),
-            n::category.eq("billing"),
-            n::severity.eq("warning"),
-            n::message.eq("einvoice_fallback"),
-            n::parameters.eq(parameters),
-            n::link.eq(format!("/api/v1/billing/invoices/{}", row.invoice_id)),
-            n::created_at.eq(op.now),
-        ))
-        .execute(conn)
-        .await?;
-    Ok(())
+    let notice = Notice {
+        tenant_id: &row.tenant_id,
+        partner_id: &row.partner_id,
+        user_id: None,
+        category: "billing",
+        severity: notifications::Severity::Warning,
+        message: "einvoice_fallback",
+        parameters: serde_json::json!({"number": row.number, "format": Format::Ubl.as_str(), "reason": why}),
+        link: Some(format!("/api/v1/billing/invoices/{}", row.invoice_id)),
+    };
+    notifications::tell(conn, op, notice).await
 }
 
 /// The original of a document.

@@ -2,6 +2,7 @@
 //!
 //! Which accounts an operation touches is a rule of the domain; here the journal is stored, once for each operation,
 //! and [`verify`] proves that documents, numbers and journals agree.
+pub mod statement;
 pub mod verify;
 
 use crate::db::Conn;

@@ -118,7 +118,7 @@ const CHECKS: &[(&str, &str)] = &[
      "SELECT format('invoice %s: lines %s, posted %s', invoice_id, COALESCE(l.cost, 0), COALESCE(p.cost, 0)) AS found
       FROM (SELECT tenant_id, invoice_id, sum(platform_cost_cents) AS cost FROM invoice_lines GROUP BY 1, 2) l
       FULL JOIN (SELECT j.tenant_id, j.invoice_id, sum(e.amount_cents) AS cost FROM journals j JOIN ledger_entries e USING (tenant_id, journal_id)
-        WHERE e.account = 'partner_cost' GROUP BY 1, 2) p USING (tenant_id, invoice_id)
+        WHERE e.account = 'partner_cost' OR e.account LIKE 'partner\\_cost:%' GROUP BY 1, 2) p USING (tenant_id, invoice_id)
       WHERE COALESCE(l.cost, 0) <> COALESCE(p.cost, 0)"),
     ("the state of an issued invoice is that of what is due",
      "SELECT format('invoice %s (%s) is %s: due %s, credited %s of %s', invoice_id, number, status, due_cents, credited_cents, total_cents) AS found FROM invoices
@@ -225,6 +225,14 @@ const CHECKS: &[(&str, &str)] = &[
       FULL JOIN (SELECT j.tenant_id, j.invoice_id, e.account, -sum(e.amount_cents) AS amount FROM journals j JOIN ledger_entries e USING (tenant_id, journal_id)
         WHERE (e.account = 'revenue' OR e.account LIKE 'revenue:%') AND j.kind IN ('invoice', 'credit_note') GROUP BY 1, 2, 3) e USING (tenant_id, invoice_id, account)
       WHERE COALESCE(l.amount, 0) <> COALESCE(e.amount, 0)"),
+    ("a charge of a service is what bills it",
+     "SELECT format('charge %s is %s: its item is %s', c.charge_id, c.status, COALESCE(i.status, 'not there')) AS found
+      FROM service_charges c LEFT JOIN LATERAL (SELECT b.status, b.invoice_id FROM billed_items b
+        WHERE b.tenant_id = c.tenant_id AND b.source_type = 'charge' AND b.source_id = c.charge_id ORDER BY b.revision DESC LIMIT 1) i ON true
+      WHERE c.invoice_id IS DISTINCT FROM CASE c.status WHEN 'invoiced' THEN i.invoice_id END OR CASE c.status
+        WHEN 'pending' THEN i.status IS DISTINCT FROM 'due'
+        WHEN 'invoiced' THEN i.status IS NULL OR i.status = 'due'
+        ELSE i.status = 'due' END"),
 ];
 
 #[derive(QueryableByName)]

@@ -23,7 +23,7 @@ pub mod writer;
 mod writes;
 
 pub use ingest::usage_events_post;
-pub use quota::{quota_check, usage_quota_list};
+pub use quota::{quota_check, service_quota_list, usage_quota_list};
 pub use totals::segment_usage;
 pub use usage::{HistoryFilter, usage_by_service_get, usage_history_get, usage_summary_get};
 

@@ -5,6 +5,7 @@ use super::rules::{Part, limit, month_value};
 use crate::db::Conn;
 use crate::db::statement::statement;
 use crate::error::Result;
+use crate::notifications::words;
 use crate::op::OpContext;
 use chrono::{DateTime, Utc};
 use diesel::sql_types::{
@@ -182,13 +183,14 @@ async fn notify(conn: &mut Conn, op: &OpContext, news: &[&Reached<'_>]) -> Resul
                 "metric_name": metric.name,
                 "unit": metric.unit,
                 "threshold_percent": threshold.percent(),
-                "limit": w.limit.normalize().to_string(),
-                "used": used.normalize().to_string(),
-                "period_start": w.total.segment.month_starts_at,
-                "period_end": w.total.segment.month_ends_at,
+                "limit_quantity": w.limit.normalize().to_string(),
+                "used_quantity": used.normalize().to_string(),
+                "period_starts_at": w.total.segment.month_starts_at,
+                "period_ends_at": w.total.segment.month_ends_at,
             })
         })
         .collect();
+    debug_assert!(news.iter().zip(&parameters).all(|((_, _, t), p)| words::check(t.as_str(), p) == Ok(())));
     statement::<()>(
         "INSERT INTO notifications (category, created_at, tenant_id, partner_id, notification_id, severity, message, parameters, link)
          SELECT 'usage', $1::timestamptz, k.*, '/usage' FROM unnest($2::text[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::jsonb[]) AS k",

@@ -126,6 +126,34 @@ pub async fn quota_check(
     Ok(answer)
 }
 
+/// Where a tenant stands with every metric of the calling service; nothing while its subscription has not begun, and out of
+/// the service's reach.
+pub async fn service_quota_list(
+    op: &OpContext,
+    app: &Control,
+    tenant_id: &str,
+) -> Result<Vec<QuotaStatusResponse>> {
+    let Scope::Service(service_id) = op.scope else { return Err(Error::NotFound("service")) };
+    let service = app.metering.lookup().service(op, app, service_id, Some(Instant::now())).await?;
+    let read = async |conn: &mut Conn| {
+        let mut all = Vec::with_capacity(service.metrics.len());
+        for metric in &service.metrics {
+            let found = standing(conn, op, tenant_id, &service, metric).await?;
+            all.extend(found.map(|standing| (metric.slug.clone(), standing)));
+        }
+        Ok(all)
+    };
+    let mut found = app.db.read(op, read).await?;
+    if let Some(behind) = found.iter().find(|(_, s)| s.is_behind).map(|(_, s)| s.subscription_id) {
+        carry(op, app, tenant_id, behind).await?;
+        found = app.db.read(op, read).await?;
+    }
+    let shown = found.into_iter().map(|(slug, s)| {
+        status(tenant_id, &service.slug, &slug, s.quota, (s.month_starts_at, s.month_ends_at))
+    });
+    Ok(shown.collect())
+}
+
 /// Begins the new usage month of a live subscription, in a transaction of its own.
 pub(super) async fn carry(
     op: &OpContext,

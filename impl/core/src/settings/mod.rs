@@ -2,6 +2,12 @@
 //!
 //! They are one versioned row. What the row does not name has the default below, so a platform on which nobody ever
 //! saved anything behaves like one that saved the defaults, and a release that adds a setting needs no migration.
+//! Whoever needs them reads the row ([`load`]), so what is saved is in force at once on every server.
+mod checks;
+mod saved;
+
+pub use saved::{get, update};
+
 use crate::db::Conn;
 use crate::db::schema::platform_settings;
 use crate::error::{Error, Result};

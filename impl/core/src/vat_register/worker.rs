@@ -11,10 +11,11 @@ use crate::db::statement::statement;
 use crate::directory;
 use crate::error::{Error, Result};
 use crate::gateways::vies::{Answer, Away, Register};
+use crate::notifications::{self, Notice, Severity};
 use crate::op::{OpContext, Scope};
 use crate::profiles::{self, ProfileRow};
 use chrono::{DateTime, TimeDelta, Utc};
-use diesel::sql_types::{BigInt, Jsonb, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 use scaicontrol_domain::tax::{VatNumber, VatStatus};
 use serde_json::json;
@@ -174,16 +175,15 @@ fn answered(before: &ProfileRow, answer: &Answer, now: DateTime<Utc>) -> Profile
 
 /// Tells the tenant's finance people; the next document will be made out with VAT.
 async fn notify(conn: &mut Conn, op: &OpContext, profile: &ProfileRow) -> Result<()> {
-    statement::<()>(
-        "INSERT INTO notifications (tenant_id, notification_id, partner_id, category, severity, message, parameters, created_at)
-         VALUES ($1, $2, $3, 'billing', 'warning', 'vat_number_invalid', $4, $5)",
-    )
-    .bind::<Text, _>(&profile.tenant_id)
-    .bind::<SqlUuid, _>(op.id())
-    .bind::<Text, _>(&profile.partner_id)
-    .bind::<Jsonb, _>(json!({"vat_number": profile.vat_number, "before": profile.vat_number_status}))
-    .bind::<Timestamptz, _>(op.now)
-    .execute(conn)
-    .await?;
-    Ok(())
+    let notice = Notice {
+        tenant_id: &profile.tenant_id,
+        partner_id: &profile.partner_id,
+        user_id: None,
+        category: "billing",
+        severity: Severity::Warning,
+        message: "vat_number_invalid",
+        parameters: json!({"vat_number": profile.vat_number, "before": profile.vat_number_status}),
+        link: None,
+    };
+    notifications::tell(conn, op, notice).await
 }

@@ -33,7 +33,8 @@ fn codes_are_stable() {
         (Account::Clearing { provider_account: "stripe:eu".into() }, "clearing:stripe:eu"),
         (Account::CustomerCredit, "customer_credit"),
         (Account::WriteOff, "write_off"),
-        (Account::PartnerCost, "partner_cost"),
+        (Account::PartnerCost { service: None }, "partner_cost"),
+        (Account::PartnerCost { service: Some("scaiflow".into()) }, "partner_cost:scaiflow"),
         (Account::PlatformRevenue, "platform_revenue"),
         (Account::PartnerPayable, "partner_payable"),
     ];
@@ -45,6 +46,7 @@ fn codes_are_stable() {
         "",
         "cash",
         "revenue:",
+        "partner_cost:",
         "vat:NL:21.00:domestic",
         "vat:NL:21",
         "vat:NL:x:oss",
@@ -89,7 +91,11 @@ fn an_invoice_and_its_credit_note_cancel_out() {
         ],
         taxes: vec![vat("21.00", 210), vat("9", 45), vat("0", 0)],
         credit_applied: Cents::ZERO,
-        platform_cost: Cents(800),
+        platform_costs: vec![
+            (Some("a".into()), Cents(500)),
+            (Some("b".into()), Cents(200)),
+            (Some("a".into()), Cents(100)),
+        ],
     };
     let posted = finalize_journal(Currency::EUR, &invoice).expect("balanced");
     assert_eq!(
@@ -101,7 +107,8 @@ fn an_invoice_and_its_credit_note_cancel_out() {
             "revenue:b -500",
             "vat:NL:9:domestic -45",
             "vat:NL:21:domestic -210",
-            "partner_cost 800",
+            "partner_cost:a 600",
+            "partner_cost:b 200",
             "platform_revenue -800"
         ]
     );
@@ -109,7 +116,7 @@ fn an_invoice_and_its_credit_note_cancel_out() {
         lines: invoice.lines.iter().map(|(service, amount)| (service.clone(), Cents(-amount.0))).collect(),
         taxes: invoice.taxes.iter().map(|tax| Tax { amount: Cents(-tax.amount.0), ..tax.clone() }).collect(),
         credit_applied: Cents::ZERO,
-        platform_cost: Cents(-800),
+        platform_costs: invoice.platform_costs.iter().map(|(s, cost)| (s.clone(), Cents(-cost.0))).collect(),
     };
     let reversed = finalize_journal(Currency::EUR, &note).expect("balanced");
     let negated: Vec<Entry> =
@@ -168,7 +175,7 @@ proptest! {
             lines: amounts.iter().enumerate().map(|(i, a)| (Some(format!("s{}", i % 3)), Cents(*a))).collect(),
             taxes: taxes.iter().map(|amount| vat("21", *amount)).collect(),
             credit_applied: Cents(credit),
-            platform_cost: Cents(cost),
+            platform_costs: vec![(None, Cents(cost)), (Some("s1".into()), Cents(cost / 2))],
         };
         let entries = finalize_journal(Currency::EUR, &document).expect("balanced");
         prop_assert_eq!(entries.iter().map(|entry| entry.amount.0).sum::<i64>(), 0);
@@ -180,6 +187,7 @@ proptest! {
         let scheme = if oss { Scheme::Oss } else { Scheme::Domestic };
         for account in [
             Account::Revenue { service: Some(slug.clone()) },
+            Account::PartnerCost { service: Some(slug.clone()) },
             Account::Clearing { provider_account: slug.clone() },
             Account::Vat { country: country.clone(), rate: Decimal::new(rate, 2).normalize(), scheme },
         ] {

@@ -2,13 +2,15 @@
 use super::{Enter, Handlers};
 use crate::db::page::PageRequest;
 use crate::directory::{self, partners};
+use crate::ledger::statement;
 use scaicontrol_api::admin_partners::{
-    AdminPartnerGetPath, AdminPartnerListQuery, AdminPartnerTenantListPath, AdminPartnerTenantListQuery,
-    AdminPartnerUpdatePath, AdminPartnersApi, perm,
+    AdminPartnerGetPath, AdminPartnerListQuery, AdminPartnerStatementGetPath, AdminPartnerStatementGetQuery,
+    AdminPartnerTenantListPath, AdminPartnerTenantListQuery, AdminPartnerUpdatePath, AdminPartnersApi, perm,
 };
 use scaicontrol_api::{ApiError, App, Auth, Cx, Json, PathParams, QueryParams, R200, R201};
 use scaicontrol_types::{
-    PartnerCreateRequest, PartnerEnvelope, PartnerPage, PartnerUpdateRequest, TenantPage,
+    PartnerCreateRequest, PartnerEnvelope, PartnerPage, PartnerStatementEnvelope, PartnerUpdateRequest,
+    TenantPage,
 };
 
 impl AdminPartnersApi for Handlers {
@@ -70,5 +72,16 @@ impl AdminPartnersApi for Handlers {
         let (data, pagination) =
             directory::partner_tenant_list(&op, app, &partner_id, &page, q.q.as_deref()).await?;
         Ok(R200(TenantPage { data, pagination, meta: op.meta() }))
+    }
+
+    async fn admin_partner_statement_get(
+        rqctx: Cx,
+        auth: Auth<perm::AdminPartnerStatementGet>,
+        path: PathParams<AdminPartnerStatementGetPath>,
+        query: QueryParams<AdminPartnerStatementGetQuery>,
+    ) -> Result<R200<PartnerStatementEnvelope>, ApiError> {
+        let (op, app) = rqctx.enter(&auth);
+        let data = statement::get(&op, app, &path.0.partner_id, query.0.from, query.0.to).await?;
+        Ok(R200(PartnerStatementEnvelope { data, meta: op.meta() }))
     }
 }

@@ -1,0 +1,15 @@
+DROP INDEX invoices_partner_issued;
+DROP TABLE platform_settings_versions;
+ALTER TABLE platform_settings DROP COLUMN updated_by;
+UPDATE notifications SET severity = 'info' WHERE severity = 'success';
+ALTER TABLE notifications DROP CONSTRAINT notifications_severity_check;
+ALTER TABLE notifications ADD CONSTRAINT notifications_severity_check CHECK (severity IN ('info', 'warning', 'critical'));
+DROP TABLE notification_reads;
+DROP INDEX invoices_finalized;
+DELETE FROM billed_items WHERE source_type = 'charge' AND status = 'due';
+DROP FUNCTION sc_charge_withdraw(text, uuid);
+DROP FUNCTION sc_charge_due(text, uuid, uuid, timestamptz, date);
+DROP TRIGGER billed_items_charge ON billed_items;
+DROP FUNCTION sc_charge_follows();
+DROP TABLE service_charge_references;
+DROP TABLE service_charges;
