@@ -27,6 +27,7 @@ mod plan_changes;
 mod proof;
 mod routes;
 mod schema;
+mod subscription_life;
 mod subscriptions;
 mod support;
 mod templates;
