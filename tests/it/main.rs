@@ -28,6 +28,7 @@ mod proof;
 mod routes;
 mod schema;
 mod subscription_life;
+mod subscription_states;
 mod subscriptions;
 mod support;
 mod templates;
