@@ -188,7 +188,8 @@ async fn tiles(g: &Given, id: Uuid, rows: &[Row], zone: &str) {
     let credited = "SELECT count(*) FROM period_credits c WHERE subscription_id = $1
         AND NOT EXISTS (SELECT 1 FROM subscription_periods p WHERE p.subscription_id = c.subscription_id AND p.starts_at = c.at)";
     let at_end: i64 = db.query_one(credited, &[&id]).await.expect("credits").get(0);
-    let (stretches, usage) = (rows.len() as i64 + at_end, segments.len() as i64);
+    let count = |n: usize| i64::try_from(n).expect("few");
+    let (stretches, usage) = (count(rows.len()) + at_end, count(segments.len()));
     assert_eq!(counts, [stretches, usage, 0, stretches + usage]);
 }
 
@@ -227,7 +228,7 @@ async fn whatever_happens_every_second_is_billed_once() {
         while g.app.now().day() != day {
             g.app.advance(TimeDelta::days(1)).await;
         }
-        g.app.advance(TimeDelta::seconds(1234 * number as i64)).await;
+        g.app.advance(TimeDelta::seconds(1234 * i64::try_from(number).expect("few"))).await;
         let id = g.subscribed(&plans[first]).await;
         let mut expected = Expected::default();
         expected.since.push((g.app.now(), plans[first].id, 1));
@@ -249,7 +250,7 @@ async fn whatever_happens_every_second_is_billed_once() {
         let billed = i128::from(amounts.iter().sum::<i64>()) * CENT;
         let off = (billed - every_second(&g, id, &rows).await).abs();
         // Each line is rounded once, by at most half a cent; a share of what was rounded is off by no more than that again.
-        let rounding = CENT * (rows.len() as i128 * 2 + 1);
+        let rounding = CENT * (i128::try_from(rows.len()).expect("few") * 2 + 1);
         assert!(off <= rounding, "{off} of {rounding}: {amounts:?}; {story}");
     }
 }

@@ -59,10 +59,10 @@ async fn owe(g: &Given, id: Uuid, suspend: bool) {
         let settings = settings::load(conn).await?;
         let mut sub = lifecycle::lock(conn, op, &settings, &g.tenant.id, id).await?;
         transitions::past_due(conn, op, &mut sub).await?;
-        if suspend {
-            transitions::suspend(conn, op, &mut sub, SuspensionReason::Dunning).await?;
+        match suspend {
+            true => transitions::suspend(conn, op, &mut sub, SuspensionReason::Dunning).await,
+            false => Ok(()),
         }
-        Ok(())
     };
     control.db.tx(op, "owe", work).await.expect("it owes");
 }
