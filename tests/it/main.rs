@@ -33,6 +33,8 @@ mod routes;
 mod schema;
 mod service_billing;
 mod statement;
+mod subscription_life;
+mod subscription_states;
 mod subscriptions;
 mod support;
 mod templates;

@@ -43,12 +43,12 @@ impl Given {
     /// What the tenant does to its subscription.
     pub fn ask(&self, id: Uuid, what: &str, asked: &Value) -> Call {
         let path = format!("/api/v1/subscriptions/{id}/{what}");
-        self.app.call("POST", &path).token(&self.tenant.admin).json(asked)
+        with(self.app.call("POST", &path).token(&self.tenant.admin), asked)
     }
     /// What an administrator does to it.
     pub fn order(&self, id: Uuid, what: &str, asked: &Value) -> Call {
         let path = format!("/api/v1/admin/subscriptions/{id}/{what}");
-        self.app.call("POST", &path).token(&self.admin).json(asked)
+        with(self.app.call("POST", &path).token(&self.admin), asked)
     }
     pub async fn change(&self, id: Uuid, asked: Value) -> Value {
         self.ask(id, "change-plan", &asked).send().await.data(200)
@@ -93,6 +93,11 @@ impl Given {
         let rows = self.app.db().await.query(sql, &[]).await.expect("notifications");
         rows.iter().map(|r| r.get(0)).collect()
     }
+}
+
+/// A body, where there is one.
+fn with(call: Call, asked: &Value) -> Call {
+    if asked.is_null() { call } else { call.json(asked) }
 }
 
 pub fn amounts(document: &Value) -> Vec<i64> {

@@ -188,18 +188,23 @@ pub trait AdminBillingApi {
     /// is used only where the decision is `S`. Tax is computed on the sum of each category and rate and
     /// spread over the lines.
     ///
+    /// A credit line of a plan change or cancellation takes over the VAT of the line that it takes back and
+    /// refers to its invoice. When the document would come to less than 0 with it, or `O` would stand beside
+    /// other categories, the credit lines are issued as credit notes of those invoices first; if nothing
+    /// else is on the draft, it is gone, and the answer is the last credit note.
+    ///
     /// Credit of the tenant in this currency is used up first, the oldest first; an invoice that nothing is
     /// left to pay of is `paid` at once. Finalizing does not mail: that is a step of its own.
     ///
-    /// 404 when the document does not exist for the caller; 409 when it is not a draft; 400 with `details`
-    /// naming the field or the rule: `billing_profile` when there is none, `billing_profile.city` and the
-    /// like for an empty required field, `partner.legal_name`, `partner.seller_country_code` or an address
-    /// field that the seller lacks (for `xrechnung` also its contact name, phone and mail address), a
-    /// `due_date` before the issue date, a total below 0, category `O` beside others, reverse charge by a
-    /// seller without VAT number, a rate that the country does not have, a missing exchange rate, or the id
-    /// of a rule of the electronic invoice standard. When only the buyer's preferred form fails its own
-    /// rules, the invoice is issued in the core form `ubl` with a notification; for a buyer with a
-    /// `leitweg_id` it stays a draft (400).
+    /// 404 when the document does not exist for the caller; 409 when it is not a draft, or takes back what
+    /// is not issued yet; 400 with `details` naming the field or the rule: `billing_profile` when there is
+    /// none, `billing_profile.city` and the like for an empty required field, `partner.legal_name`,
+    /// `partner.seller_country_code` or an address field that the seller lacks (for `xrechnung` also its
+    /// contact name, phone and mail address), a `due_date` before the issue date, a total below 0, category
+    /// `O` beside others, reverse charge by a seller without VAT number, a rate that the country does not
+    /// have, a missing exchange rate, or the id of a rule of the electronic invoice standard. When only the
+    /// buyer's preferred form fails its own rules, the invoice is issued in the core form `ubl` with a
+    /// notification; for a buyer with a `leitweg_id` it stays a draft (400).
     #[endpoint {
         method = POST,
         path = "/api/v1/admin/invoices/{invoice_id}/finalize",

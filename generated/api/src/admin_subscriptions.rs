@@ -17,12 +17,13 @@ pub trait AdminSubscriptionsApi {
     /// `cancelled`, `active` becomes `cancelling` until the end of the period. With `immediately` a
     /// subscription that is trialing, active, past_due, suspended or cancelling is `cancelled` now: usage so
     /// far is billed at once, and the base price paid for the rest of the period is kept, unless
-    /// `credit_unused` asks for a credit note for it (by seconds, less what was already credited). Open
-    /// invoices stay due. Refusals: 400 from every other state: `pending` is ended by rolling back its
-    /// provisioning workflow, `past_due` and `suspended` only with `immediately`, a second scheduled
-    /// cancellation is none, `cancelled` and `expired` are final; 400 also for `credit_unused` without
-    /// `immediately` and for a missing reason; 403 without `admin:subscriptions` (write); 404 for an unknown
-    /// id, or another partner's; 409 for the child of a pack.
+    /// `credit_unused` gives it back (by seconds, less what was already credited): as a line of the last
+    /// invoice when that comes to more, else by credit notes of the invoices that billed it. Open invoices
+    /// stay due. Refusals: 400 from every other state: `pending` is ended by rolling back its provisioning
+    /// workflow, `past_due` and `suspended` only with `immediately`, a second scheduled cancellation is
+    /// none, `cancelled` and `expired` are final; 400 also for `credit_unused` without `immediately` and for
+    /// a missing reason; 403 without `admin:subscriptions` (write); 404 for an unknown id, or another
+    /// partner's; 409 for the child of a pack.
     #[endpoint {
         method = POST,
         path = "/api/v1/admin/subscriptions/{subscription_id}/cancel",

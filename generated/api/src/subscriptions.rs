@@ -47,17 +47,20 @@ pub trait SubscriptionsApi {
     /// charged, as two lines of an invoice that is made and collected straight away; the share is the
     /// seconds left divided by the seconds of the period. With the same billing period the anchor stays;
     /// with another one the new period starts at the moment of the change, is charged in full, and the
-    /// anchor becomes the local date of the change. Usage up to the change is billed by the old plan's
-    /// tiers, the new tiers start at 0, and quota use counts on against the new limits. At period end:
-    /// `pending_plan_id` and `pending_quantity` are set and nothing is billed now; a later change or a
-    /// scheduled cancellation replaces them, and reactivate drops them. While `trialing` the plan is swapped
-    /// at once without any money, whatever the timing, and `trial_ends_at` stays. With `dry_run` nothing is
-    /// stored: the answer shows the subscription as it would be and the amounts that would be billed.
-    /// Refusals: 400 when neither plan nor quantity is given, when both `plan_id` and `plan_key` are, when
-    /// nothing would change, when the plan is of another service or in another currency, when the present or
-    /// the new plan is `one_time`, or when the new plan is no longer sold; 403 without `billing:manage`; 404
-    /// for an unknown or foreign subscription and for an unknown or non-public plan; 409 in every state but
-    /// trialing and active, and for the child of a pack.
+    /// anchor becomes the local date of the change. What was billed for this period counts also where its
+    /// invoice is still a draft or about to be made; the invoice of the change is then made and issued after
+    /// it. Usage up to the change is billed by the old plan's tiers when the usage month is over, the new
+    /// tiers start at 0, and quota use counts on against the new limits; with another billing period a new
+    /// usage month begins. A change of quantity alone keeps the price of this period and leaves the tiers
+    /// where they are. At period end: `pending_plan_id` and `pending_quantity` are set and nothing is billed
+    /// now; a later change or a scheduled cancellation replaces them, and reactivate drops them. While
+    /// `trialing` the plan is swapped at once without any money, whatever the timing, and `trial_ends_at`
+    /// stays. With `dry_run` nothing is stored: the answer shows the subscription as it would be and the
+    /// amounts that would be billed. Refusals: 400 when neither plan nor quantity is given, when both
+    /// `plan_id` and `plan_key` are, when nothing would change, when the plan is of another service or in
+    /// another currency, when the present or the new plan is `one_time`, or when the new plan is no longer
+    /// sold; 403 without `billing:manage`; 404 for an unknown or foreign subscription and for an unknown or
+    /// non-public plan; 409 in every state but trialing and active, and for the child of a pack.
     #[endpoint {
         method = POST,
         path = "/api/v1/subscriptions/{subscription_id}/change-plan",
