@@ -1,6 +1,7 @@
 //! The integration tests, one module for each subject.
 mod admin;
 mod admin_billing;
+mod admin_packs;
 mod admin_partners;
 mod admin_tenants;
 mod auth_matrix;
@@ -25,6 +26,7 @@ mod payments;
 mod proof;
 mod routes;
 mod schema;
+mod service_packs;
 mod subscriptions;
 mod support;
 mod templates;

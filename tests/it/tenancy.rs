@@ -15,6 +15,7 @@ struct Side {
     tenant: Tenant,
     partner_admin: String,
     subscription: Uuid,
+    pack_subscription: Uuid,
     invoice: Uuid,
     draft: Uuid,
     number: String,
@@ -23,7 +24,8 @@ struct Side {
 impl Side {
     /// What must not be seen from the other side.
     fn marks(&self) -> Vec<String> {
-        let ids = [self.subscription, self.invoice, self.draft].map(|id| id.to_string());
+        let ids =
+            [self.subscription, self.pack_subscription, self.invoice, self.draft].map(|id| id.to_string());
         let names = [self.tenant.id.clone(), self.tenant.partner.clone(), self.number.clone()];
         ids.into_iter().chain(names).collect()
     }
@@ -40,6 +42,7 @@ async fn world() -> World {
     let app = TestApp::with(&[("render.program", &renderer()), ("workers.enabled", "false")]).await;
     let service = given::service(&app, "scaivault").await;
     let plan = given::plan(&app, &service, "pro", 4900).await;
+    given::pack(&app, "office", &given::service(&app, "drive").await, 2500).await;
     let acme = side(&app, &service, &plan, "tnt_acme", "prt_north", "NORTH").await;
     let other = side(&app, &service, &plan, "tnt_other", "prt_south", "SOUTH").await;
     World { app, service, acme, other }
@@ -72,12 +75,14 @@ async fn side(
     let finalized = app.call("POST", &path).token(&partner_admin).send().await.data(200);
     let number = finalized["number"].as_str().expect("a number").to_owned();
     let draft = given::draft(app, &partner_admin, &tenant, "20000").await;
-    Side { tenant, partner_admin, subscription, invoice, draft, number }
+    let path = "/api/v1/service-packs/office/subscribe";
+    let pack_subscription = given::id_of(&app.call("POST", path).token(&tenant.admin).send().await.data(201));
+    Side { tenant, partner_admin, subscription, pack_subscription, invoice, draft, number }
 }
 
 /// Variables of a path that name something of one tenant or partner.
 fn is_owned(operation: &Operation) -> bool {
-    let owned = ["tenant_id", "partner_id", "invoice_id", "subscription_id"];
+    let owned = ["tenant_id", "partner_id", "invoice_id", "subscription_id", "pack_subscription_id"];
     operation.path_params.iter().any(|p| owned.contains(p))
 }
 
@@ -93,6 +98,7 @@ fn path(operation: &Operation, world: &World, side: Option<&Side>) -> String {
             ("invoice_id", Some(s)) if operation.method == "GET" => s.invoice.to_string(),
             ("invoice_id", Some(s)) => s.draft.to_string(),
             ("subscription_id", Some(s)) => s.subscription.to_string(),
+            ("pack_subscription_id", Some(s)) => s.pack_subscription.to_string(),
             ("slug" | "service_slug", _) => world.service.slug.clone(),
             ("metric_slug", _) => "api_calls".to_owned(),
             (name, _) if name.ends_with("_id") => NOBODY.to_owned(),

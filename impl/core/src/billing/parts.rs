@@ -55,8 +55,7 @@ fn of_line(line: &LineRow, cost_by: Option<&Settings>) -> Result<Vec<PartRow>> {
             let multiplier = cost::effective_multiplier(&settings.cost_multipliers, Some(&item.plan_key));
             cost::platform_cost(LineKind::Pack, item.amount_cents, multiplier)
         });
-        let cost =
-            cost.map_err(|_| Error::field("line_items", "make a platform cost that is too large"))?;
+        let cost = cost.map_err(|_| Error::field("line_items", "make a platform cost that is too large"))?;
         Ok(PartRow {
             tenant_id: line.tenant_id.clone(),
             line_item_id: line.line_item_id,

@@ -189,7 +189,8 @@ async fn checked_items(
     let mut order: Vec<&api::ServicePackItemInput> = inputs.iter().collect();
     order.sort_by_key(|input| input.sort_order.unwrap_or(0));
     for (index, input) in inputs.iter().enumerate() {
-        let mut refuse = |field: &str, message: &str| checks.refuse(format!("items.{index}.{field}"), message);
+        let mut refuse =
+            |field: &str, message: &str| checks.refuse(format!("items.{index}.{field}"), message);
         if inputs.iter().take(index).any(|earlier| earlier.service_id == input.service_id) {
             refuse("service_id", "is in the pack twice");
         }
@@ -312,7 +313,8 @@ fn asked_of(before: &VersionRow, body: &api::ServicePackUpdateRequest) -> Result
 
 /// Whether price or items differ from what there is.
 fn is_new(before: &Written, version: &VersionRow, items: &[ItemRow]) -> bool {
-    let price = |v: &VersionRow| (v.discount_type.clone(), v.base_price_cents, v.discount_percentage.normalize());
+    let price =
+        |v: &VersionRow| (v.discount_type.clone(), v.base_price_cents, v.discount_percentage.normalize());
     let item = |i: &ItemRow| (i.service_id, i.plan_id, i.override_price_cents, i.sort_order);
     price(&before.version) != price(version) || !before.items.iter().map(item).eq(items.iter().map(item))
 }

@@ -159,7 +159,8 @@ async fn bill_period(
     priced: &Priced,
     first: bool,
 ) -> Result<()> {
-    let starts_at = pack.row.current_period_start.ok_or_else(|| Error::internal("a period without a start"))?;
+    let starts_at =
+        pack.row.current_period_start.ok_or_else(|| Error::internal("a period without a start"))?;
     let due_at = if first { starts_at } else { starts_at + settings.usage_grace() };
     bill(conn, op, pack, priced, starts_at, due_at, first).await
 }
@@ -343,7 +344,8 @@ fn take_over(pack: &mut Pack) -> Result<()> {
     }
     let row = &mut pack.row;
     row.status = first.status;
-    (row.current_period_start, row.current_period_end) = (first.current_period_start, first.current_period_end);
+    (row.current_period_start, row.current_period_end) =
+        (first.current_period_start, first.current_period_end);
     (row.trial_ends_at, row.activated_at) = (first.trial_ends_at, first.activated_at);
     (row.anchor_date, row.anchored_at) = (first.anchor_date, first.anchored_at);
     row.pending_cancellation_at = first.pending_cancellation_at;

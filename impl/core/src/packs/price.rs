@@ -60,7 +60,8 @@ impl Priced {
     /// The price of a whole period.
     pub fn price(&self) -> Result<Cents> {
         // What does not fit was refused when the pack was made, or its plans were given prices beyond measure since.
-        pack::price(self.rule()?, &self.list_prices()).map_err(|_| Error::field("items", "cost too much together"))
+        pack::price(self.rule()?, &self.list_prices())
+            .map_err(|_| Error::field("items", "cost too much together"))
     }
 
     /// The list prices of the items, in order.
@@ -78,7 +79,9 @@ impl Priced {
 pub fn rule(version: &VersionRow) -> Result<PackPrice> {
     match version.discount_type.as_str() {
         "fixed_price" => Ok(PackPrice::FixedPrice { base_price_cents: Cents(version.base_price_cents) }),
-        "percentage" => Ok(PackPrice::Percentage { discount_percentage: version.discount_percentage.normalize() }),
+        "percentage" => {
+            Ok(PackPrice::Percentage { discount_percentage: version.discount_percentage.normalize() })
+        }
         other => Err(Error::internal(format!("a pack is not priced by {other}"))),
     }
 }
@@ -98,7 +101,8 @@ pub async fn in_force(conn: &mut Conn, packs: &[PackRow], at: DateTime<Utc>) -> 
     let mut out = Vec::with_capacity(packs.len());
     for pack in packs {
         let version = versions.iter().find(|v| v.pack_id == pack.pack_id);
-        let version = version.ok_or_else(|| Error::internal(format!("pack {} has no version", pack.pack_id)))?;
+        let version =
+            version.ok_or_else(|| Error::internal(format!("pack {} has no version", pack.pack_id)))?;
         let of_pack = items.extract_if(.., |item| item.row.pack_id == pack.pack_id).collect();
         out.push(Priced { version: version.clone(), items: of_pack });
     }
@@ -118,7 +122,8 @@ pub async fn of_period(
     for period in store::child_periods(conn, pack, starts_at).await? {
         let (plan_id, number) = (period.plan_id, period.plan_version);
         let version = catalog_store::version(conn, plan_id, number).await?;
-        let version = version.ok_or_else(|| Error::internal(format!("plan {plan_id} has no version {number}")))?;
+        let version =
+            version.ok_or_else(|| Error::internal(format!("plan {plan_id} has no version {number}")))?;
         prices.insert(plan_id, (version.version, version.base_price_cents));
     }
     let items = named(conn, items, &prices).await?;
@@ -128,7 +133,8 @@ pub async fn of_period(
 /// The version that a pack subscription takes its price from for what begins at `at`: the newest that was known thirty days
 /// before; never one older than the one it runs on.
 pub async fn renewal_version(conn: &mut Conn, pack: &Pack, at: DateTime<Utc>) -> Result<VersionRow> {
-    let running = store::last_period(conn, &pack.row).await?.map_or(pack.row.items_version, |p| p.pack_version);
+    let running =
+        store::last_period(conn, &pack.row).await?.map_or(pack.row.items_version, |p| p.pack_version);
     let told = at - TimeDelta::days(catalog::PRICE_NOTICE_DAYS);
     let known = store::versions_in_force(conn, &[pack.row.pack_id], told).await?.pop();
     let known = known.map_or(running, |v| v.version);
@@ -136,7 +142,11 @@ pub async fn renewal_version(conn: &mut Conn, pack: &Pack, at: DateTime<Utc>) ->
 }
 
 /// Items with names, and the given version and price for each plan.
-async fn named(conn: &mut Conn, items: Vec<ItemRow>, prices: &HashMap<Uuid, (i32, i64)>) -> Result<Vec<Item>> {
+async fn named(
+    conn: &mut Conn,
+    items: Vec<ItemRow>,
+    prices: &HashMap<Uuid, (i32, i64)>,
+) -> Result<Vec<Item>> {
     let ids: Vec<Uuid> = items.iter().map(|item| item.plan_id).collect();
     let names: Vec<(Uuid, String, String, String)> = plans::table
         .inner_join(services::table)

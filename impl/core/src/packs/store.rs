@@ -3,8 +3,8 @@ use crate::catalog::store::Place;
 use crate::db::Conn;
 use crate::db::page::PageRequest;
 use crate::db::schema::{
-    pack_items, pack_periods, pack_subscriptions, pack_versions, service_packs,
-    services, subscription_periods, subscriptions,
+    pack_items, pack_periods, pack_subscriptions, pack_versions, service_packs, services,
+    subscription_periods, subscriptions,
 };
 use crate::db::statement::statement;
 use crate::db::{COUNTED, count_up_to};
@@ -72,7 +72,9 @@ pub struct ItemRow {
 }
 
 /// A row of `pack_subscriptions`.
-#[derive(Clone, Debug, PartialEq, Queryable, Selectable, Insertable, AsChangeset, Identifiable, Serialize)]
+#[derive(
+    Clone, Debug, PartialEq, Queryable, Selectable, Insertable, AsChangeset, Identifiable, Serialize,
+)]
 #[diesel(table_name = pack_subscriptions, primary_key(tenant_id, pack_subscription_id), treat_none_as_null = true)]
 #[expect(missing_docs, reason = "the columns are described in the migration and in the specification")]
 pub struct PackSubscriptionRow {
@@ -219,7 +221,9 @@ pub async fn all(
 /// Errors: 409 when the slug is taken.
 pub async fn insert_pack(conn: &mut Conn, row: &PackRow) -> Result<()> {
     let done = diesel::insert_into(service_packs::table).values(row).execute(conn).await;
-    on_conflict(done, "service_packs_slug_key", || Error::conflict("there is a pack with this slug already"))?;
+    on_conflict(done, "service_packs_slug_key", || {
+        Error::conflict("there is a pack with this slug already")
+    })?;
     Ok(())
 }
 
@@ -412,8 +416,7 @@ pub async fn list(
         }
         query
     };
-    let mut rows =
-        filtered().select(PackSubscriptionRow::as_select()).order(t::pack_subscription_id.desc());
+    let mut rows = filtered().select(PackSubscriptionRow::as_select()).order(t::pack_subscription_id.desc());
     if let Some(id) = page.after::<Uuid>()? {
         rows = rows.filter(t::pack_subscription_id.lt(id));
     }

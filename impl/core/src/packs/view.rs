@@ -71,7 +71,10 @@ pub async fn subscription_list(
     rows.into_iter().map(of_row).collect()
 }
 
-fn with_children(row: PackSubscriptionRow, children: Vec<SubscriptionResponse>) -> Result<PackSubscriptionResponse> {
+fn with_children(
+    row: PackSubscriptionRow,
+    children: Vec<SubscriptionResponse>,
+) -> Result<PackSubscriptionResponse> {
     Ok(PackSubscriptionResponse {
         id: row.pack_subscription_id,
         tenant_id: row.tenant_id,
