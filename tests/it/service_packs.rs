@@ -1,6 +1,8 @@
 //! Packs as tenants see and use them: what they cost, how the children go along, and what is billed.
 use crate::payments::{ask, paid};
-use crate::support::{cents, each, finalize, flat, get, made, run, service, used, uuid, verified, walk};
+use crate::support::{
+    cents, difference, each, finalize, flat, get, made, run, service, used, uuid, verified, walk,
+};
 use chrono::{DateTime, TimeDelta, Utc};
 use scaicontrol_domain::subscription::SuspensionReason;
 use scaicontrol_server::db::Conn;
@@ -10,7 +12,7 @@ use scaicontrol_server::settings;
 use scaicontrol_server::subscriptions::store::SubscriptionRow;
 use scaicontrol_server::subscriptions::{lifecycle, transitions};
 use scaicontrol_tests::given::{self, Plan, Service, Tenant};
-use scaicontrol_tests::{TestApp, body};
+use scaicontrol_tests::{TestApp, body, database};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -579,4 +581,93 @@ async fn debt_and_payment_move_the_pack_and_all_its_children() {
     app.advance_to(next + TimeDelta::hours(2)).await;
     assert_eq!(amounts(&world.run().await["invoices"], "subtotal_cents"), [4500]);
     verified(app).await;
+}
+
+#[tokio::test]
+async fn the_proof_finds_what_does_not_agree_about_packs() {
+    let world = world().await;
+    let app = &world.app;
+    world.pack("office", 3, json!({})).await;
+    world.take(&world.tenant, "office").await;
+    let admin = app.operator("billing_admin");
+    let id = uuid(&world.run().await["invoices"][0]["invoice_id"]);
+    let line = finalize(app, &admin, id).await["line_items"][0]["id"].clone();
+    let note = json!({"reason": "x", "lines": [{"line_item_id": line, "amount_cents": 1001}]});
+    ask(app, &admin, id, "credit-note", &note).send().await.data(201);
+    verified(app).await;
+    let owner = database::connect(&app.database().owner_url()).await;
+    let chat = format!("plan_id = '{}'", world.plans[0].id);
+    let drive = format!("plan_id = '{}'", world.plans[1].id);
+    let of_chat = format!("WHERE service_id = '{}'", world.services[0].id);
+    let shifted = |by: i64| {
+        format!(
+            "amount_cents = amount_cents + CASE position WHEN 0 THEN 0 - ({by}) WHEN 1 THEN {by} ELSE 0 END WHERE invoice_id <> '{id}'"
+        )
+    };
+    let named = |to: &str| format!("service_slug = '{to}' WHERE invoice_id = '{id}' AND position = 1");
+    let s = str::to_owned;
+    for (table, change, back, check) in [
+        (
+            "pack_subscriptions",
+            s("timezone = 'UTC'"),
+            s("timezone = 'Europe/Amsterdam'"),
+            "the children of a pack are in its state and its time",
+        ),
+        (
+            "subscriptions",
+            format!("{drive} {of_chat}"),
+            format!("{chat} {of_chat}"),
+            "a pack has one child for each of its items",
+        ),
+        (
+            "pack_subscriptions",
+            s("mrr_amount_cents = mrr_amount_cents + 1"),
+            s("mrr_amount_cents = mrr_amount_cents - 1"),
+            "recurring revenue of a pack's children is that of the pack",
+        ),
+        (
+            "billed_items",
+            s("kind = 'charge' WHERE kind = 'pack'"),
+            s("kind = 'pack' WHERE kind = 'charge'"),
+            "a period of a pack is billed once, by the pack",
+        ),
+        (
+            "invoice_line_parts",
+            format!("cost_cents = cost_cents + 1 WHERE invoice_id = '{id}' AND position = 2"),
+            format!("cost_cents = cost_cents - 1 WHERE invoice_id = '{id}' AND position = 2"),
+            "the parts of a pack's line are its amount and its platform cost",
+        ),
+        (
+            "invoice_line_parts",
+            shifted(2500),
+            shifted(-2500),
+            "no part is taken back beyond its amount and its platform cost",
+        ),
+        ("invoice_line_parts", named("other"), named("drive"), "what each service earned is in the ledger"),
+    ] {
+        let plant = async |set: &str| {
+            let tables = ["pack_subscriptions", "subscriptions", "billed_items", "invoice_line_parts"];
+            let each =
+                |what: &str| tables.iter().map(|t| format!("ALTER TABLE {t} {what};")).collect::<String>();
+            let sql = format!(
+                "{} UPDATE {table} SET {set}; {}",
+                each("DISABLE TRIGGER USER, NO FORCE ROW LEVEL SECURITY"),
+                each("ENABLE TRIGGER USER, FORCE ROW LEVEL SECURITY")
+            );
+            owner.batch_execute(&sql).await.unwrap_or_else(|e| panic!("{set}: {e:?}"));
+        };
+        plant(&change).await;
+        assert_eq!(difference(app).await.map(|d| d.check), Some(check), "{change}");
+        plant(&back).await;
+        verified(app).await;
+    }
+    let db = app.db().await;
+    for sql in [
+        "UPDATE invoice_line_parts SET amount_cents = 0",
+        "DELETE FROM invoice_line_parts",
+        "UPDATE pack_versions SET base_price_cents = 1",
+        "DELETE FROM pack_items",
+    ] {
+        assert!(db.batch_execute(sql).await.is_err(), "{sql}");
+    }
 }
