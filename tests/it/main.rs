@@ -1,6 +1,7 @@
 //! The integration tests, one module for each subject.
 mod admin;
 mod admin_billing;
+mod admin_packs;
 mod admin_partners;
 mod admin_platform;
 mod admin_subscriptions;
@@ -32,6 +33,7 @@ mod proof;
 mod routes;
 mod schema;
 mod service_billing;
+mod service_packs;
 mod statement;
 mod subscription_life;
 mod subscription_states;

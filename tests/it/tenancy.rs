@@ -15,6 +15,7 @@ struct Side {
     tenant: Tenant,
     partner_admin: String,
     subscription: Uuid,
+    pack_subscription: Uuid,
     invoice: Uuid,
     draft: Uuid,
     charge: Uuid,
@@ -24,7 +25,8 @@ struct Side {
 impl Side {
     /// What must not be seen from the other side.
     fn marks(&self) -> Vec<String> {
-        let ids = [self.subscription, self.invoice, self.draft, self.charge].map(|id| id.to_string());
+        let ids = [self.subscription, self.pack_subscription, self.invoice, self.draft, self.charge];
+        let ids = ids.map(|id| id.to_string());
         let names = [self.tenant.id.clone(), self.tenant.partner.clone(), self.number.clone()];
         ids.into_iter().chain(names).collect()
     }
@@ -41,6 +43,7 @@ async fn world() -> World {
     let app = TestApp::with(&[("render.program", &renderer()), ("workers.enabled", "false")]).await;
     let service = given::service(&app, "scaivault").await;
     let plan = given::plan(&app, &service, "pro", 4900).await;
+    given::pack(&app, "office", &given::service(&app, "drive").await, 2500).await;
     let acme = side(&app, &service, &plan, "tnt_acme", "prt_north", "NORTH").await;
     let other = side(&app, &service, &plan, "tnt_other", "prt_south", "SOUTH").await;
     World { app, service, acme, other }
@@ -80,12 +83,14 @@ async fn side(
     let path = "/api/v1/service-billing/charges";
     let charge = app.call("POST", path).token(&service.token).json(&charge).send().await;
     let charge = given::id_of(&charge.data(201));
-    Side { tenant, partner_admin, subscription, invoice, draft, charge, number }
+    let path = "/api/v1/service-packs/office/subscribe";
+    let pack_subscription = given::id_of(&app.call("POST", path).token(&tenant.admin).send().await.data(201));
+    Side { tenant, partner_admin, subscription, pack_subscription, invoice, draft, charge, number }
 }
 
 /// Variables of a path that name something of one tenant or partner.
 fn is_owned(operation: &Operation) -> bool {
-    let owned = ["tenant_id", "partner_id", "invoice_id", "subscription_id", "charge_id"];
+    let owned = ["tenant_id", "partner_id", "invoice_id", "subscription_id", "pack_subscription_id", "charge_id"];
     operation.path_params.iter().any(|p| owned.contains(p))
 }
 
@@ -102,6 +107,7 @@ fn path(operation: &Operation, world: &World, side: Option<&Side>) -> String {
             ("invoice_id", Some(s)) => s.draft.to_string(),
             ("subscription_id", Some(s)) => s.subscription.to_string(),
             ("charge_id", Some(s)) => s.charge.to_string(),
+            ("pack_subscription_id", Some(s)) => s.pack_subscription.to_string(),
             ("slug" | "service_slug", _) => world.service.slug.clone(),
             ("metric_slug", _) => "api_calls".to_owned(),
             (name, _) if name.ends_with("_id") => NOBODY.to_owned(),

@@ -138,6 +138,20 @@ pub async fn subscription(app: &TestApp, tenant: &Tenant, plan: &Plan, quantity:
     id_of(&answer.data(201))
 }
 
+/// A monthly pack at that price, of one new plan of the service; answers its id.
+pub async fn pack(app: &TestApp, slug: &str, service: &Service, base_price_cents: i64) -> Uuid {
+    let plan = plan(app, service, slug, base_price_cents).await;
+    let asked = json!({
+        "slug": slug, "name": slug.to_uppercase(), "billing_period": "monthly", "currency": "EUR",
+        "discount_type": "fixed_price", "base_price_cents": base_price_cents,
+        "items": [{"service_id": service.id, "plan_id": plan.id}],
+    });
+    let operator = app.operator("super_admin");
+    id_of(
+        &app.call("POST", "/api/v1/admin/service-packs").token(&operator).json(&asked).send().await.data(201),
+    )
+}
+
 /// A draft invoice of one line; answers its id.
 pub async fn draft(app: &TestApp, token: &str, tenant: &Tenant, unit_price_cents: &str) -> Uuid {
     let asked = json!({

@@ -91,11 +91,13 @@ pub trait AdminPacksApi {
     ///
     /// Changes a pack; fields that are left out stay as they are, and `items`, when given, replaces all
     /// items. Slug, currency and billing period are fixed. Running pack subscriptions keep the items they
-    /// started with; a new price reaches them at their first renewal at least 30 days after they were told
-    /// of it. Setting `is_active` to false stops new subscriptions and lets running ones renew. Refusals:
-    /// 400 for what creation refuses (the rules are checked on the pack as it would be afterwards); 403
-    /// without `admin:billing` (write), and for callers that are not platform staff; 404 when there is none
-    /// with this id.
+    /// started with, with their overrides; a new price (`discount_type`, `base_price_cents`,
+    /// `discount_percentage`) reaches them at their first renewal at least 30 days after they were told of
+    /// it, and so does a new price of a plan in a `percentage` pack. Setting `is_active` to false stops new
+    /// subscriptions and lets running ones renew. Refusals: 400 for what creation refuses (the price is
+    /// checked on the pack as it would be afterwards, items when they are given); 403 without
+    /// `admin:billing` (write), and for callers that are not platform staff; 404 when there is none with
+    /// this id.
     #[endpoint {
         method = PUT,
         path = "/api/v1/admin/service-packs/{pack_id}",

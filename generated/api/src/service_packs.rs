@@ -95,7 +95,7 @@ pub trait ServicePacksApi {
     /// their plans. It takes no body. Refusals: 400 when the tenant has no billing profile; 403 without
     /// `billing:manage`; 404 when the pack is unknown, not active or not public; 409 when the tenant has a
     /// live subscription to any service in the pack (this pack itself included), or when a service in it is
-    /// not active or degraded.
+    /// not active or degraded, takes no subscriptions, or its plan is no longer sold.
     #[endpoint {
         method = POST,
         path = "/api/v1/service-packs/{slug}/subscribe",

@@ -924,7 +924,7 @@ impl Client {
     }
     /**Update a service pack
 
-    Changes a pack; fields that are left out stay as they are, and `items`, when given, replaces all items. Slug, currency and billing period are fixed. Running pack subscriptions keep the items they started with; a new price reaches them at their first renewal at least 30 days after they were told of it. Setting `is_active` to false stops new subscriptions and lets running ones renew. Refusals: 400 for what creation refuses (the rules are checked on the pack as it would be afterwards); 403 without `admin:billing` (write), and for callers that are not platform staff; 404 when there is none with this id.
+    Changes a pack; fields that are left out stay as they are, and `items`, when given, replaces all items. Slug, currency and billing period are fixed. Running pack subscriptions keep the items they started with, with their overrides; a new price (`discount_type`, `base_price_cents`, `discount_percentage`) reaches them at their first renewal at least 30 days after they were told of it, and so does a new price of a plan in a `percentage` pack. Setting `is_active` to false stops new subscriptions and lets running ones renew. Refusals: 400 for what creation refuses (the price is checked on the pack as it would be afterwards, items when they are given); 403 without `admin:billing` (write), and for callers that are not platform staff; 404 when there is none with this id.
 
     Sends a `PUT` request to `/api/v1/admin/service-packs/{pack_id}`
 
@@ -1630,7 +1630,7 @@ impl Client {
     }
     /**Subscribe to a pack
 
-    Subscribes the caller's tenant to a pack and creates the children, all `pending` at first: all services of the pack are set up side by side, and when every one is done the pack and its children become `trialing` or `active` together. If one service fails, all is undone and cancelled, and nothing is billed. A pack's own `trial_days` count instead of those of its plans, and a trial is given only to a tenant that never had a trial of any service in it. The pack is billed as one line each period; the children carry no base price, but their usage is billed beside it, by the tiers of their plans. It takes no body. Refusals: 400 when the tenant has no billing profile; 403 without `billing:manage`; 404 when the pack is unknown, not active or not public; 409 when the tenant has a live subscription to any service in the pack (this pack itself included), or when a service in it is not active or degraded.
+    Subscribes the caller's tenant to a pack and creates the children, all `pending` at first: all services of the pack are set up side by side, and when every one is done the pack and its children become `trialing` or `active` together. If one service fails, all is undone and cancelled, and nothing is billed. A pack's own `trial_days` count instead of those of its plans, and a trial is given only to a tenant that never had a trial of any service in it. The pack is billed as one line each period; the children carry no base price, but their usage is billed beside it, by the tiers of their plans. It takes no body. Refusals: 400 when the tenant has no billing profile; 403 without `billing:manage`; 404 when the pack is unknown, not active or not public; 409 when the tenant has a live subscription to any service in the pack (this pack itself included), or when a service in it is not active or degraded, takes no subscriptions, or its plan is no longer sold.
 
     Sends a `POST` request to `/api/v1/service-packs/{slug}/subscribe`
 

@@ -609,7 +609,8 @@ crate::support::name_of_enum!(InvoiceStatus, "draft, finalized, sent, past_due, 
 /// Where a line comes from: `base` price of a plan, in advance; `usage` of a closed usage month, in
 /// arrears; `minimum` what is missing to a metric's minimum; `charge` billed by a service; `correction`
 /// of usage that came late; `proration` credit or charge of a plan change; `pack` price of a service
-/// pack; `manual` entered by hand.
+/// pack, one line for all services in it (`items` in its explanation says what each of them gets of it);
+/// `manual` entered by hand.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum LineItemKind {
     #[serde(rename = "base")]
@@ -696,7 +697,7 @@ pub struct LineItemPreview {
     /// Last day that the line covers (this day included).
     #[schemars(with = "crate::support::Nullable<chrono::NaiveDate>")]
     pub period_end: Option<chrono::NaiveDate>,
-    /// Subscription that the line is for.
+    /// Subscription that the line is for; on a `pack` line the pack subscription.
     #[schemars(with = "crate::support::Nullable<uuid::Uuid>")]
     pub subscription_id: Option<uuid::Uuid>,
     /// Service that the line is for.
@@ -755,7 +756,7 @@ pub struct LineItemResponse {
     /// Last day that the line covers (this day included).
     #[schemars(with = "crate::support::Nullable<chrono::NaiveDate>")]
     pub period_end: Option<chrono::NaiveDate>,
-    /// Subscription that the line is for.
+    /// Subscription that the line is for; on a `pack` line the pack subscription.
     #[schemars(with = "crate::support::Nullable<uuid::Uuid>")]
     pub subscription_id: Option<uuid::Uuid>,
     /// Service that the line is for.

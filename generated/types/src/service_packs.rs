@@ -74,8 +74,11 @@ pub struct PackSubscriptionResponse {
     /// Currency of everything that is billed for it.
     #[schemars(length(min = 3, max = 3), regex(pattern = r#"^[A-Z]{3}$"#))]
     pub currency: String,
-    /// What it pays for a period, before tax, minor units: the price in force at the start of the current
-    /// period. It is split over the children for their `mrr_amount_cents`.
+    /// What it pays for a whole period, before tax, minor units: the price that the current period began
+    /// with; while pending or trialing, the one it would begin with now. By the month it is divided over the
+    /// children for their `mrr_amount_cents`, in proportion to their list prices (the override of an item,
+    /// else the price of its plan), the largest remainder first, so that the children's amounts add up to
+    /// it.
     #[schemars(range(min = 0, max = 900719925474099_i64))]
     pub price_cents: i64,
     /// Start of the current period, UTC; while trialing that of the trial; null while pending.

@@ -14,6 +14,7 @@ use crate::catalog::PlanPrice;
 use crate::db::Conn;
 use crate::error::{Error, Result};
 use crate::events::{self, Event};
+use crate::notifications::{self, Notice, Severity};
 use crate::op::OpContext;
 use crate::settings::{self, Settings};
 use crate::subscriptions::lifecycle::{self as single, state};
@@ -24,6 +25,7 @@ use chrono::{DateTime, Utc};
 use scaicontrol_domain::mrr::mrr;
 use scaicontrol_domain::subscription::{State, SuspensionReason};
 use scaicontrol_types::ChangeKind;
+use serde_json::json;
 use uuid::Uuid;
 
 /// Bounds the steps of one call: forty years of months, and a stop for a runaway.
@@ -259,6 +261,9 @@ pub async fn transition(
         };
         changed(conn, op, &before, pack, kind, op.now).await?;
     }
+    if to == State::Cancelling {
+        tell(conn, op, pack, "pack_cancellation_scheduled").await?;
+    }
     store::save(conn, op, pack).await?;
     let reason = cause.reason.as_deref();
     audit::record(conn, op, audited(&pack.row, reason), Some(&before), Some(&*pack)).await
@@ -381,7 +386,8 @@ async fn ended(
 ) -> Result<()> {
     pack.row.event_sequence += 1;
     let data = view::cancelled_event(conn, pack, at, immediately).await?;
-    events::emit(conn, op, event(&pack.row, "pack_subscription.cancelled"), &data).await
+    events::emit(conn, op, event(&pack.row, "pack_subscription.cancelled"), &data).await?;
+    tell(conn, op, pack, "pack_cancelled").await
 }
 
 fn event<'a>(row: &'a PackSubscriptionRow, topic: &'static str) -> Event<'a> {
@@ -409,4 +415,21 @@ pub fn audited<'a>(row: &'a PackSubscriptionRow, reason: Option<&'a str>) -> aud
         partner_id: Some(&row.partner_id),
         reason,
     }
+}
+
+/// Tells the tenant that its pack ends, or has ended.
+async fn tell(conn: &mut Conn, op: &OpContext, pack: &Pack, message: &'static str) -> Result<()> {
+    let row = &pack.row;
+    let name = store::name(conn, row).await?;
+    let notice = Notice {
+        tenant_id: &row.tenant_id,
+        partner_id: &row.partner_id,
+        user_id: None,
+        category: "subscription",
+        severity: Severity::Info,
+        message,
+        parameters: json!({"pack": name, "ends_at": row.pending_cancellation_at.or(row.cancelled_at)}),
+        link: Some("/api/v1/service-pack-subscriptions".into()),
+    };
+    notifications::tell(conn, op, notice).await
 }

@@ -14,7 +14,6 @@ use crate::catalog::{self, PlanPrice};
 use crate::db::Conn;
 use crate::db::page::PageRequest;
 use crate::error::{Error, Result};
-use crate::notifications::{self, Notice, Severity};
 use crate::op::OpContext;
 use crate::settings;
 use crate::subscriptions::store::{self as subscription_store, Owner};
@@ -237,7 +236,6 @@ pub async fn cancel(
             };
             let cause = lifecycle::Cause { reason: reason.map(str::to_owned), ..lifecycle::Cause::default() };
             lifecycle::transition(conn, op, &mut pack, to, cause).await?;
-            tell(conn, op, &pack, to).await?;
             view::subscription(conn, pack).await
         })
         .await
@@ -249,22 +247,4 @@ async fn unpaid(conn: &mut Conn, pack: &Pack) -> Result<Error> {
         Some(number) => Error::bad(format!("invoice {number} is overdue: pay it before cancelling")),
         None => Error::bad(format!("a pack subscription that is {} cannot be cancelled", pack.row.status)),
     })
-}
-
-/// Tells the tenant that its pack ends, or has ended.
-async fn tell(conn: &mut Conn, op: &OpContext, pack: &Pack, to: State) -> Result<()> {
-    let row = &pack.row;
-    let name = store::name(conn, row).await?;
-    let message = if to == State::Cancelling { "pack_cancellation_scheduled" } else { "pack_cancelled" };
-    let notice = Notice {
-        tenant_id: &row.tenant_id,
-        partner_id: &row.partner_id,
-        user_id: None,
-        category: "subscription",
-        severity: Severity::Info,
-        message,
-        parameters: json!({"pack": name, "ends_at": row.pending_cancellation_at.or(row.cancelled_at)}),
-        link: None,
-    };
-    notifications::tell(conn, op, notice).await
 }
