@@ -1,6 +1,6 @@
 //! The statements behind charges, and behind what a service may see of a tenant.
 use crate::db::page::PageRequest;
-use crate::db::schema::{service_charges, subscriptions};
+use crate::db::schema::{service_charges, services, subscriptions};
 use crate::db::statement::statement;
 use crate::db::{COUNTED, Conn, count_up_to};
 use crate::error::Result;
@@ -121,6 +121,11 @@ pub async fn list(
     let rows = rows.limit(page.limit()).offset(page.offset()).load(conn).await?;
     let count = count_up_to(conn, filtered().select(t::charge_id).limit(COUNTED)).await?;
     Ok((rows, count))
+}
+
+/// Slug of a service.
+pub async fn service_slug(conn: &mut Conn, service_id: Uuid) -> Result<String> {
+    Ok(services::table.find(service_id).select(services::slug).first(conn).await?)
 }
 
 /// Takes the service's reference for a new charge; false when it stands for one already, whose transaction is waited for.

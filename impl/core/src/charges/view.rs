@@ -1,12 +1,9 @@
 //! Charges as their service sees them.
 use super::store::{self, ChargeRow};
-use crate::db::schema::services;
 use crate::db::{Conn, take_role};
 use crate::error::{Error, Result};
 use crate::op::{OpContext, Scope};
 use crate::subscriptions::view::parse;
-use diesel::prelude::*;
-use diesel_async::RunQueryDsl;
 use scaicontrol_types::ChargeResponse;
 use std::collections::BTreeMap;
 
@@ -18,7 +15,7 @@ pub async fn charge(conn: &mut Conn, op: &OpContext, row: ChargeRow) -> Result<C
 /// Several of one service, each with the number of its invoice when that is issued.
 pub async fn charges(conn: &mut Conn, op: &OpContext, rows: Vec<ChargeRow>) -> Result<Vec<ChargeResponse>> {
     let Some(first) = rows.as_slice().first() else { return Ok(vec![]) };
-    let slug: String = services::table.find(first.service_id).select(services::slug).first(conn).await?;
+    let slug = store::service_slug(conn, first.service_id).await?;
     take_role(conn, &Scope::Platform).await?;
     let numbers: BTreeMap<_, _> = store::numbers(conn, &rows).await?.into_iter().collect();
     take_role(conn, &op.scope).await?;

@@ -49,6 +49,10 @@ impl VatNumber {
     /// # Errors
     /// [`VatNumberError`].
     pub fn parse(text: &str) -> Result<Self, VatNumberError> {
+        // No number has other characters, and the parser cuts its text at bytes.
+        if !text.is_ascii() {
+            return Err(VatNumberError::Form("it holds other characters than letters and digits".into()));
+        }
         let number = eu_vat::Vat::parse(text.trim()).map_err(|error| match error {
             eu_vat::Error::UnknownCountry(_) | eu_vat::Error::Empty => VatNumberError::UnknownCountry,
             eu_vat::Error::BadChecksum => VatNumberError::Checksum,
