@@ -593,7 +593,7 @@ impl Parameters for AdminSubscriptionListQuery {
     fn read(reader: &mut Reader) -> Option<Self> {
         let status = reader.parsed("status");
         let service_slug =
-            reader.text("service_slug", Some(1), Some(64), Some(&scaicontrol_types::patterns::SERVICE_SLUG));
+            reader.text("service_slug", Some(1), Some(64), Some(&scaicontrol_types::patterns::SLUG));
         let plan_key =
             reader.text("plan_key", Some(3), Some(129), Some(&scaicontrol_types::patterns::PLAN_KEY));
         let tenant_id =

@@ -4,14 +4,17 @@ pub mod admin;
 pub mod admin_billing;
 pub mod admin_packs;
 pub mod admin_partners;
+pub mod admin_platform;
 pub mod admin_subscriptions;
 pub mod admin_tenants;
 pub mod auth;
 pub mod billing;
 pub mod catalog;
 pub mod metering;
+pub mod notifications;
 pub mod operations;
 pub mod organization;
+pub mod service_billing;
 pub mod service_packs;
 pub mod subscriptions;
 #[macro_use]

@@ -386,7 +386,7 @@ impl Parameters for ServicePackGetPath {
 
     fn read(reader: &mut Reader) -> Option<Self> {
         let slug = reader.required("slug", |reader| {
-            reader.text("slug", Some(1), Some(64), Some(&scaicontrol_types::patterns::SERVICE_SLUG))
+            reader.text("slug", Some(1), Some(64), Some(&scaicontrol_types::patterns::SLUG))
         });
         Some(Self { slug: slug? })
     }
@@ -405,7 +405,7 @@ impl Parameters for ServicePackSubscribePath {
 
     fn read(reader: &mut Reader) -> Option<Self> {
         let slug = reader.required("slug", |reader| {
-            reader.text("slug", Some(1), Some(64), Some(&scaicontrol_types::patterns::SERVICE_SLUG))
+            reader.text("slug", Some(1), Some(64), Some(&scaicontrol_types::patterns::SLUG))
         });
         Some(Self { slug: slug? })
     }

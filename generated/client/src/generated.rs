@@ -836,6 +836,27 @@ impl Client {
     pub fn admin_partner_update(&self) -> builder::AdminPartnerUpdate<'_> {
         builder::AdminPartnerUpdate::new(self)
     }
+    /**Get a partner's statement
+
+    What the partner billed to its customers, what the platform charges it for the same, and what is left, per service and currency. It is added up from the ledger: documents with an issue date from `from` to `to` (both included, dates in the partner's time zone) count, credit notes with their negative amounts; drafts do not. All amounts are without VAT. Lines written by hand carry no platform cost, nor does anything the operator sells to its own tenants. Currencies are never added together. 400 when `to` is before `from` or more than 366 days after it; 403 without the permission; 404 for an unknown partner and, to a partner user, for any other one.
+
+    Sends a `GET` request to `/api/v1/admin/partners/{partner_id}/statement`
+
+    Arguments:
+    - `partner_id`: Id of the partner, as ScaiKey gave it.
+    - `from`: First issue date that counts.
+    - `to`: Last issue date that counts; at most 366 days after `from`.
+    ```ignore
+    let response = client.admin_partner_statement_get()
+        .partner_id(partner_id)
+        .from(from)
+        .to(to)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_partner_statement_get(&self) -> builder::AdminPartnerStatementGet<'_> {
+        builder::AdminPartnerStatementGet::new(self)
+    }
     /**List a partner's tenants
 
     The tenants that belong to the partner now, deactivated ones included, by name and then id. A tenant that has moved to another partner is no longer here, though its earlier invoices stay with this one. `q` finds text in the name and the tenant id. 400 when `page` × `page_size` is above 10,000 or the cursor belongs to another search; 403 without the permission; 404 for an unknown partner and, to a partner user, for any other one.
@@ -860,6 +881,39 @@ impl Client {
     ```*/
     pub fn admin_partner_tenant_list(&self) -> builder::AdminPartnerTenantList<'_> {
         builder::AdminPartnerTenantList::new(self)
+    }
+    /**Get the platform settings
+
+    The settings in force, with their version. A platform on which nobody has changed anything answers version 1 with the defaults. Refusals: 403 without `admin:platform` or for a caller that is not at platform level.
+
+    Sends a `GET` request to `/api/v1/admin/platform/settings`
+
+    ```ignore
+    let response = client.admin_platform_settings_get()
+        .send()
+        .await;
+    ```*/
+    pub fn admin_platform_settings_get(&self) -> builder::AdminPlatformSettingsGet<'_> {
+        builder::AdminPlatformSettingsGet::new(self)
+    }
+    /**Replace the platform settings
+
+    Replaces all settings. Read them, change `settings`, and send it back together with the `version` that was read: when somebody else saved in between, the answer is 409 and nothing changes. Every save makes the next version; earlier ones are kept and the audit trail shows what changed. All servers use the new settings within 1 second.
+
+    A change works forward only. Documents that are finalized stay as they are; the terms of an invoice are those at its finalize; a dunning step already taken is not taken back, the open ones follow the new schedule; cost multipliers apply to documents finalized from then on; VAT overrides apply by tax point to documents finalized from then on; taking a pair off the auto-approve list does not suspend a service that it admitted.
+
+    Refusals: 400 when a field is missing or breaks a rule that its description states (`details` names each field); 403 without `admin:platform` or for a caller that is not at platform level; 409 when `version` is not the current one.
+
+    Sends a `PUT` request to `/api/v1/admin/platform/settings`
+
+    ```ignore
+    let response = client.admin_platform_settings_update()
+        .body(body)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_platform_settings_update(&self) -> builder::AdminPlatformSettingsUpdate<'_> {
+        builder::AdminPlatformSettingsUpdate::new(self)
     }
     /**List all service packs
 
@@ -1489,6 +1543,62 @@ impl Client {
     pub fn usage_events_post(&self) -> builder::UsageEventsPost<'_> {
         builder::UsageEventsPost::new(self)
     }
+    /**List notifications
+
+    The caller's notifications, newest first: those addressed to the calling user and those addressed to its whole tenant. Whether a notification is read is kept for each user, for those to the whole tenant too. Title and body are in the reader's language: the user's own, else the organization's, else that of its invoices, else English. 400 when `page` × `page_size` is above 10,000, the category is unknown or the cursor belongs to another filter; 403 for service accounts, which have no notifications.
+
+    Sends a `GET` request to `/api/v1/notifications`
+
+    Arguments:
+    - `category`: Show only notifications of this category; all when left out.
+    - `cursor`: Opaque position from `pagination.next_cursor` of the page before. It belongs to the same filter and sort; with another filter it is refused (400).
+    - `page`: Page to show, counted from 1. Ignored when `cursor` is given. `page` × `page_size` may be at most 10,000; beyond that use `cursor`.
+    - `page_size`: Items on a page.
+    - `unread_only`: Show only what the calling user has not read yet.
+    ```ignore
+    let response = client.notification_list()
+        .category(category)
+        .cursor(cursor)
+        .page(page)
+        .page_size(page_size)
+        .unread_only(unread_only)
+        .send()
+        .await;
+    ```*/
+    pub fn notification_list(&self) -> builder::NotificationList<'_> {
+        builder::NotificationList::new(self)
+    }
+    /**Mark all notifications as read
+
+    Marks everything that the calling user has not read yet as read, for this user only, and tells how many that were. What arrives while it runs stays unread. Takes no body; repeating it is harmless and answers 0. 403 for service accounts.
+
+    Sends a `POST` request to `/api/v1/notifications/read-all`
+
+    ```ignore
+    let response = client.notification_read_all()
+        .send()
+        .await;
+    ```*/
+    pub fn notification_read_all(&self) -> builder::NotificationReadAll<'_> {
+        builder::NotificationReadAll::new(self)
+    }
+    /**Mark a notification as read
+
+    Marks one notification as read for the calling user; others of the tenant still see it as unread. Takes no body. One that is read already keeps its `read_at`, so repeating it is harmless. 403 for service accounts; 404 for an unknown notification and for one of another user or tenant.
+
+    Sends a `POST` request to `/api/v1/notifications/{notification_id}/read`
+
+    Arguments:
+    - `notification_id`: Id of the notification.
+    ```ignore
+    let response = client.notification_read()
+        .notification_id(notification_id)
+        .send()
+        .await;
+    ```*/
+    pub fn notification_read(&self) -> builder::NotificationRead<'_> {
+        builder::NotificationRead::new(self)
+    }
     /**Get the organization
 
     The caller's tenant with the public identity of its partner. Refusals: 403 for a service's token.
@@ -1552,6 +1662,141 @@ impl Client {
     ```*/
     pub fn organization_user_list(&self) -> builder::OrganizationUserList<'_> {
         builder::OrganizationUserList::new(self)
+    }
+    /**List charges
+
+    The charges of the calling service, newest first (by `created_at`, then id). A tenant out of its reach gives an empty page. Refusals: 400 for an unknown status, a page beyond 10,000 items or a cursor of another filter; 403 for callers that are not a service.
+
+    Sends a `GET` request to `/api/v1/service-billing/charges`
+
+    Arguments:
+    - `cursor`: Opaque position from `pagination.next_cursor` of the page before. It belongs to the same filter and sort; with another filter it is refused (400).
+    - `page`: Page to show, counted from 1. Ignored when `cursor` is given. `page` × `page_size` may be at most 10,000; beyond that use `cursor`.
+    - `page_size`: Items on a page.
+    - `status`: Only charges in this state.
+    - `tenant_id`: Only charges to this tenant.
+    ```ignore
+    let response = client.service_charge_list()
+        .cursor(cursor)
+        .page(page)
+        .page_size(page_size)
+        .status(status)
+        .tenant_id(tenant_id)
+        .send()
+        .await;
+    ```*/
+    pub fn service_charge_list(&self) -> builder::ServiceChargeList<'_> {
+        builder::ServiceChargeList::new(self)
+    }
+    /**Create a charge
+
+    Puts a one-off line on the tenant's next invoice: with whatever else is billed in this currency, or, when nothing is due, on the 1st of the next month. `external_reference` identifies the charge within the service: sending the same charge again answers the stored one, so a lost answer is safe to repeat at any time. The platform limits the amount of a charge, and of all charges that a service makes to a tenant in one day: counted in the seller's time zone, each currency by itself, without those that were withdrawn. Refusals: 400 when quantity is not above 0, the unit price is below 0, `occurred_at` is more than an hour ahead or more than 366 days ago, the tax rate is not a legal one in the country that taxes the sale, or a limit is exceeded; 403 for callers that are not a service; 404 when the tenant is unknown or out of the service's reach; 409 when the reference was used for a different charge, or the tenant is deactivated. A missing billing profile is no refusal: the charge waits until the tenant can be invoiced.
+
+    Sends a `POST` request to `/api/v1/service-billing/charges`
+
+    Arguments:
+    - `idempotency_key`: Makes a retry safe: within 24 hours a repeat with the same key and body answers the stored result (secrets come back as null), a repeat with another body, or while the first still runs, is 409.
+    - `body`
+    ```ignore
+    let response = client.service_charge_create()
+        .idempotency_key(idempotency_key)
+        .body(body)
+        .send()
+        .await;
+    ```*/
+    pub fn service_charge_create(&self) -> builder::ServiceChargeCreate<'_> {
+        builder::ServiceChargeCreate::new(self)
+    }
+    /**Get a charge
+
+    One charge of the calling service. Refusals: 403 for callers that are not a service; 404 when there is none with this id, another service made it, or its tenant is out of reach by now.
+
+    Sends a `GET` request to `/api/v1/service-billing/charges/{charge_id}`
+
+    Arguments:
+    - `charge_id`: Id of the charge.
+    ```ignore
+    let response = client.service_charge_get()
+        .charge_id(charge_id)
+        .send()
+        .await;
+    ```*/
+    pub fn service_charge_get(&self) -> builder::ServiceChargeGet<'_> {
+        builder::ServiceChargeGet::new(self)
+    }
+    /**Withdraw a charge
+
+    Takes back a charge that is still `pending`: it becomes `withdrawn`, is never billed, stays readable, and its reference stays used. Withdrawing it again changes nothing. Refusals: 403 for callers that are not a service; 404 when there is none with this id, another service made it, or its tenant is out of reach by now; 409 once it is on an invoice (ask for a credit note then).
+
+    Sends a `DELETE` request to `/api/v1/service-billing/charges/{charge_id}`
+
+    Arguments:
+    - `charge_id`: Id of the charge.
+    ```ignore
+    let response = client.service_charge_withdraw()
+        .charge_id(charge_id)
+        .send()
+        .await;
+    ```*/
+    pub fn service_charge_withdraw(&self) -> builder::ServiceChargeWithdraw<'_> {
+        builder::ServiceChargeWithdraw::new(self)
+    }
+    /**Get a tenant's billing status
+
+    Whether the calling service may bill this tenant, in which currency, for which country and language, and whether the tenant is behind with payments. Refusals: 403 for callers that are not a service; 404 when the tenant is unknown or out of the service's reach.
+
+    Sends a `GET` request to `/api/v1/service-billing/tenants/{tenant_id}/billing-status`
+
+    Arguments:
+    - `tenant_id`: Id of the tenant.
+    ```ignore
+    let response = client.service_tenant_billing_status_get()
+        .tenant_id(tenant_id)
+        .send()
+        .await;
+    ```*/
+    pub fn service_tenant_billing_status_get(&self) -> builder::ServiceTenantBillingStatusGet<'_> {
+        builder::ServiceTenantBillingStatusGet::new(self)
+    }
+    /**List invoices with the service's lines
+
+    The issued invoices and credit notes of a tenant that hold lines of the calling service, newest first (by `finalized_at`, then id), with number, state, dates and those lines only: no totals, nobody else's lines, no drafts. Refusals: 400 for a page beyond 10,000 items or a cursor of another tenant; 403 for callers that are not a service; 404 when the tenant is unknown or out of the service's reach.
+
+    Sends a `GET` request to `/api/v1/service-billing/tenants/{tenant_id}/invoices`
+
+    Arguments:
+    - `tenant_id`: Id of the tenant.
+    - `cursor`: Opaque position from `pagination.next_cursor` of the page before. It belongs to the same filter and sort; with another filter it is refused (400).
+    - `page`: Page to show, counted from 1. Ignored when `cursor` is given. `page` × `page_size` may be at most 10,000; beyond that use `cursor`.
+    - `page_size`: Items on a page.
+    ```ignore
+    let response = client.service_charge_invoice_list()
+        .tenant_id(tenant_id)
+        .cursor(cursor)
+        .page(page)
+        .page_size(page_size)
+        .send()
+        .await;
+    ```*/
+    pub fn service_charge_invoice_list(&self) -> builder::ServiceChargeInvoiceList<'_> {
+        builder::ServiceChargeInvoiceList::new(self)
+    }
+    /**Get a tenant's subscription
+
+    The tenant's subscription to the calling service with its plan and the state of its quotas: the live one, or, when there is none, the one that ended last (look at `status` before serving the tenant). Refusals: 403 for callers that are not a service; 404 when the tenant is unknown or out of the service's reach.
+
+    Sends a `GET` request to `/api/v1/service-billing/tenants/{tenant_id}/subscription`
+
+    Arguments:
+    - `tenant_id`: Id of the tenant.
+    ```ignore
+    let response = client.service_tenant_subscription_get()
+        .tenant_id(tenant_id)
+        .send()
+        .await;
+    ```*/
+    pub fn service_tenant_subscription_get(&self) -> builder::ServiceTenantSubscriptionGet<'_> {
+        builder::ServiceTenantSubscriptionGet::new(self)
     }
     /**List pack subscriptions
 
@@ -4951,6 +5196,98 @@ pub mod builder {
             }
         }
     }
+    /**Builder for [`Client::admin_partner_statement_get`]
+
+    [`Client::admin_partner_statement_get`]: super::Client::admin_partner_statement_get*/
+    #[derive(Debug, Clone)]
+    pub struct AdminPartnerStatementGet<'a> {
+        client: &'a super::Client,
+        partner_id: Result<::std::string::String, String>,
+        from: Result<::chrono::naive::NaiveDate, String>,
+        to: Result<::chrono::naive::NaiveDate, String>,
+    }
+    impl<'a> AdminPartnerStatementGet<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                partner_id: Err("partner_id was not initialized".to_string()),
+                from: Err("from was not initialized".to_string()),
+                to: Err("to was not initialized".to_string()),
+            }
+        }
+        pub fn partner_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.partner_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: std :: string :: String` for partner_id failed".to_string());
+            self
+        }
+        pub fn from<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::chrono::naive::NaiveDate>,
+        {
+            self.from = value
+                .try_into()
+                .map_err(|_| "conversion to `:: chrono :: naive :: NaiveDate` for from failed".to_string());
+            self
+        }
+        pub fn to<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::chrono::naive::NaiveDate>,
+        {
+            self.to = value
+                .try_into()
+                .map_err(|_| "conversion to `:: chrono :: naive :: NaiveDate` for to failed".to_string());
+            self
+        }
+        ///Sends a `GET` request to `/api/v1/admin/partners/{partner_id}/statement`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::PartnerStatementEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, partner_id, from, to } = self;
+            let partner_id = partner_id.map_err(Error::InvalidRequest)?;
+            let from = from.map_err(Error::InvalidRequest)?;
+            let to = to.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/admin/partners/{}/statement",
+                client.baseurl,
+                encode_path(&partner_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .query(&progenitor_client::QueryParam::new("from", &from))
+                .query(&progenitor_client::QueryParam::new("to", &to))
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_partner_statement_get" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
     /**Builder for [`Client::admin_partner_tenant_list`]
 
     [`Client::admin_partner_tenant_list`]: super::Client::admin_partner_tenant_list*/
@@ -5057,6 +5394,115 @@ pub mod builder {
                 .headers(header_map)
                 .build()?;
             let info = OperationInfo { operation_id: "admin_partner_tenant_list" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_platform_settings_get`]
+
+    [`Client::admin_platform_settings_get`]: super::Client::admin_platform_settings_get*/
+    #[derive(Debug, Clone)]
+    pub struct AdminPlatformSettingsGet<'a> {
+        client: &'a super::Client,
+    }
+    impl<'a> AdminPlatformSettingsGet<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client }
+        }
+        ///Sends a `GET` request to `/api/v1/admin/platform/settings`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::PlatformSettingsEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client } = self;
+            let url = format!("{}/api/v1/admin/platform/settings", client.baseurl,);
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_platform_settings_get" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_platform_settings_update`]
+
+    [`Client::admin_platform_settings_update`]: super::Client::admin_platform_settings_update*/
+    #[derive(Debug, Clone)]
+    pub struct AdminPlatformSettingsUpdate<'a> {
+        client: &'a super::Client,
+        body: Result<::scaicontrol_types::PlatformSettingsUpdateRequest, String>,
+    }
+    impl<'a> AdminPlatformSettingsUpdate<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client, body: Err("body was not initialized".to_string()) }
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::PlatformSettingsUpdateRequest>,
+        {
+            self.body = value.try_into().map_err(|_| {
+                "conversion to `:: scaicontrol_types :: PlatformSettingsUpdateRequest` for body failed"
+                    .to_string()
+            });
+            self
+        }
+        ///Sends a `PUT` request to `/api/v1/admin/platform/settings`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::PlatformSettingsEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, body } = self;
+            let body = body.map_err(Error::InvalidRequest)?;
+            let url = format!("{}/api/v1/admin/platform/settings", client.baseurl,);
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .put(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .json(&body)
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_platform_settings_update" };
             client.pre(&mut request, &info).await?;
             let result = client.exec(request, &info).await;
             client.post(&result, &info).await?;
@@ -7563,6 +8009,234 @@ pub mod builder {
             }
         }
     }
+    /**Builder for [`Client::notification_list`]
+
+    [`Client::notification_list`]: super::Client::notification_list*/
+    #[derive(Debug, Clone)]
+    pub struct NotificationList<'a> {
+        client: &'a super::Client,
+        category: Result<Option<::scaicontrol_types::NotificationCategory>, String>,
+        cursor: Result<Option<::std::string::String>, String>,
+        page: Result<Option<i32>, String>,
+        page_size: Result<Option<i32>, String>,
+        unread_only: Result<Option<bool>, String>,
+    }
+    impl<'a> NotificationList<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                category: Ok(None),
+                cursor: Ok(None),
+                page: Ok(None),
+                page_size: Ok(None),
+                unread_only: Ok(None),
+            }
+        }
+        pub fn category<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::NotificationCategory>,
+        {
+            self.category = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: scaicontrol_types :: NotificationCategory` for category failed".to_string()
+            });
+            self
+        }
+        pub fn cursor<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.cursor = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `:: std :: string :: String` for cursor failed".to_string());
+            self
+        }
+        pub fn page<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<i32>,
+        {
+            self.page =
+                value.try_into().map(Some).map_err(|_| "conversion to `i32` for page failed".to_string());
+            self
+        }
+        pub fn page_size<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<i32>,
+        {
+            self.page_size = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `i32` for page_size failed".to_string());
+            self
+        }
+        pub fn unread_only<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<bool>,
+        {
+            self.unread_only = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `bool` for unread_only failed".to_string());
+            self
+        }
+        ///Sends a `GET` request to `/api/v1/notifications`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::NotificationPage>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, category, cursor, page, page_size, unread_only } = self;
+            let category = category.map_err(Error::InvalidRequest)?;
+            let cursor = cursor.map_err(Error::InvalidRequest)?;
+            let page = page.map_err(Error::InvalidRequest)?;
+            let page_size = page_size.map_err(Error::InvalidRequest)?;
+            let unread_only = unread_only.map_err(Error::InvalidRequest)?;
+            let url = format!("{}/api/v1/notifications", client.baseurl,);
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .query(&progenitor_client::QueryParam::new("category", &category))
+                .query(&progenitor_client::QueryParam::new("cursor", &cursor))
+                .query(&progenitor_client::QueryParam::new("page", &page))
+                .query(&progenitor_client::QueryParam::new("page_size", &page_size))
+                .query(&progenitor_client::QueryParam::new("unread_only", &unread_only))
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "notification_list" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::notification_read_all`]
+
+    [`Client::notification_read_all`]: super::Client::notification_read_all*/
+    #[derive(Debug, Clone)]
+    pub struct NotificationReadAll<'a> {
+        client: &'a super::Client,
+    }
+    impl<'a> NotificationReadAll<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client }
+        }
+        ///Sends a `POST` request to `/api/v1/notifications/read-all`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::NotificationReadAllEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client } = self;
+            let url = format!("{}/api/v1/notifications/read-all", client.baseurl,);
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .post(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "notification_read_all" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::notification_read`]
+
+    [`Client::notification_read`]: super::Client::notification_read*/
+    #[derive(Debug, Clone)]
+    pub struct NotificationRead<'a> {
+        client: &'a super::Client,
+        notification_id: Result<::uuid::Uuid, String>,
+    }
+    impl<'a> NotificationRead<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client, notification_id: Err("notification_id was not initialized".to_string()) }
+        }
+        pub fn notification_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.notification_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for notification_id failed".to_string());
+            self
+        }
+        ///Sends a `POST` request to `/api/v1/notifications/{notification_id}/read`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::NotificationEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, notification_id } = self;
+            let notification_id = notification_id.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/notifications/{}/read",
+                client.baseurl,
+                encode_path(&notification_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .post(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "notification_read" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
     /**Builder for [`Client::organization_get`]
 
     [`Client::organization_get`]: super::Client::organization_get*/
@@ -7791,6 +8465,557 @@ pub mod builder {
                 .headers(header_map)
                 .build()?;
             let info = OperationInfo { operation_id: "organization_user_list" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::service_charge_list`]
+
+    [`Client::service_charge_list`]: super::Client::service_charge_list*/
+    #[derive(Debug, Clone)]
+    pub struct ServiceChargeList<'a> {
+        client: &'a super::Client,
+        cursor: Result<Option<::std::string::String>, String>,
+        page: Result<Option<i32>, String>,
+        page_size: Result<Option<i32>, String>,
+        status: Result<Option<::scaicontrol_types::ChargeStatus>, String>,
+        tenant_id: Result<Option<::std::string::String>, String>,
+    }
+    impl<'a> ServiceChargeList<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                cursor: Ok(None),
+                page: Ok(None),
+                page_size: Ok(None),
+                status: Ok(None),
+                tenant_id: Ok(None),
+            }
+        }
+        pub fn cursor<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.cursor = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `:: std :: string :: String` for cursor failed".to_string());
+            self
+        }
+        pub fn page<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<i32>,
+        {
+            self.page =
+                value.try_into().map(Some).map_err(|_| "conversion to `i32` for page failed".to_string());
+            self
+        }
+        pub fn page_size<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<i32>,
+        {
+            self.page_size = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `i32` for page_size failed".to_string());
+            self
+        }
+        pub fn status<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::ChargeStatus>,
+        {
+            self.status = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: scaicontrol_types :: ChargeStatus` for status failed".to_string()
+            });
+            self
+        }
+        pub fn tenant_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.tenant_id = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `:: std :: string :: String` for tenant_id failed".to_string());
+            self
+        }
+        ///Sends a `GET` request to `/api/v1/service-billing/charges`
+        pub async fn send(
+            self,
+        ) -> Result<ResponseValue<::scaicontrol_types::ChargePage>, Error<::scaicontrol_types::ErrorEnvelope>>
+        {
+            let Self { client, cursor, page, page_size, status, tenant_id } = self;
+            let cursor = cursor.map_err(Error::InvalidRequest)?;
+            let page = page.map_err(Error::InvalidRequest)?;
+            let page_size = page_size.map_err(Error::InvalidRequest)?;
+            let status = status.map_err(Error::InvalidRequest)?;
+            let tenant_id = tenant_id.map_err(Error::InvalidRequest)?;
+            let url = format!("{}/api/v1/service-billing/charges", client.baseurl,);
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .query(&progenitor_client::QueryParam::new("cursor", &cursor))
+                .query(&progenitor_client::QueryParam::new("page", &page))
+                .query(&progenitor_client::QueryParam::new("page_size", &page_size))
+                .query(&progenitor_client::QueryParam::new("status", &status))
+                .query(&progenitor_client::QueryParam::new("tenant_id", &tenant_id))
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "service_charge_list" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::service_charge_create`]
+
+    [`Client::service_charge_create`]: super::Client::service_charge_create*/
+    #[derive(Debug, Clone)]
+    pub struct ServiceChargeCreate<'a> {
+        client: &'a super::Client,
+        idempotency_key: Result<Option<::std::string::String>, String>,
+        body: Result<::scaicontrol_types::ChargeCreateRequest, String>,
+    }
+    impl<'a> ServiceChargeCreate<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                idempotency_key: Ok(None),
+                body: Err("body was not initialized".to_string()),
+            }
+        }
+        pub fn idempotency_key<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.idempotency_key = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: std :: string :: String` for idempotency_key failed".to_string()
+            });
+            self
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::ChargeCreateRequest>,
+        {
+            self.body = value.try_into().map_err(|_| {
+                "conversion to `:: scaicontrol_types :: ChargeCreateRequest` for body failed".to_string()
+            });
+            self
+        }
+        ///Sends a `POST` request to `/api/v1/service-billing/charges`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::ChargeEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, idempotency_key, body } = self;
+            let idempotency_key = idempotency_key.map_err(Error::InvalidRequest)?;
+            let body = body.map_err(Error::InvalidRequest)?;
+            let url = format!("{}/api/v1/service-billing/charges", client.baseurl,);
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(2usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            if let Some(value) = idempotency_key {
+                header_map.append("Idempotency-Key", value.to_string().try_into()?);
+            }
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .post(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .json(&body)
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "service_charge_create" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                201u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::service_charge_get`]
+
+    [`Client::service_charge_get`]: super::Client::service_charge_get*/
+    #[derive(Debug, Clone)]
+    pub struct ServiceChargeGet<'a> {
+        client: &'a super::Client,
+        charge_id: Result<::uuid::Uuid, String>,
+    }
+    impl<'a> ServiceChargeGet<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client, charge_id: Err("charge_id was not initialized".to_string()) }
+        }
+        pub fn charge_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.charge_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for charge_id failed".to_string());
+            self
+        }
+        ///Sends a `GET` request to `/api/v1/service-billing/charges/{charge_id}`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::ChargeEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, charge_id } = self;
+            let charge_id = charge_id.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/service-billing/charges/{}",
+                client.baseurl,
+                encode_path(&charge_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "service_charge_get" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::service_charge_withdraw`]
+
+    [`Client::service_charge_withdraw`]: super::Client::service_charge_withdraw*/
+    #[derive(Debug, Clone)]
+    pub struct ServiceChargeWithdraw<'a> {
+        client: &'a super::Client,
+        charge_id: Result<::uuid::Uuid, String>,
+    }
+    impl<'a> ServiceChargeWithdraw<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client, charge_id: Err("charge_id was not initialized".to_string()) }
+        }
+        pub fn charge_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.charge_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for charge_id failed".to_string());
+            self
+        }
+        ///Sends a `DELETE` request to `/api/v1/service-billing/charges/{charge_id}`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::AcknowledgementEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, charge_id } = self;
+            let charge_id = charge_id.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/service-billing/charges/{}",
+                client.baseurl,
+                encode_path(&charge_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .delete(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "service_charge_withdraw" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::service_tenant_billing_status_get`]
+
+    [`Client::service_tenant_billing_status_get`]: super::Client::service_tenant_billing_status_get*/
+    #[derive(Debug, Clone)]
+    pub struct ServiceTenantBillingStatusGet<'a> {
+        client: &'a super::Client,
+        tenant_id: Result<::std::string::String, String>,
+    }
+    impl<'a> ServiceTenantBillingStatusGet<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client, tenant_id: Err("tenant_id was not initialized".to_string()) }
+        }
+        pub fn tenant_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.tenant_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: std :: string :: String` for tenant_id failed".to_string());
+            self
+        }
+        ///Sends a `GET` request to `/api/v1/service-billing/tenants/{tenant_id}/billing-status`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::TenantBillingStatusEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, tenant_id } = self;
+            let tenant_id = tenant_id.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/service-billing/tenants/{}/billing-status",
+                client.baseurl,
+                encode_path(&tenant_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "service_tenant_billing_status_get" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::service_charge_invoice_list`]
+
+    [`Client::service_charge_invoice_list`]: super::Client::service_charge_invoice_list*/
+    #[derive(Debug, Clone)]
+    pub struct ServiceChargeInvoiceList<'a> {
+        client: &'a super::Client,
+        tenant_id: Result<::std::string::String, String>,
+        cursor: Result<Option<::std::string::String>, String>,
+        page: Result<Option<i32>, String>,
+        page_size: Result<Option<i32>, String>,
+    }
+    impl<'a> ServiceChargeInvoiceList<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                tenant_id: Err("tenant_id was not initialized".to_string()),
+                cursor: Ok(None),
+                page: Ok(None),
+                page_size: Ok(None),
+            }
+        }
+        pub fn tenant_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.tenant_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: std :: string :: String` for tenant_id failed".to_string());
+            self
+        }
+        pub fn cursor<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.cursor = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `:: std :: string :: String` for cursor failed".to_string());
+            self
+        }
+        pub fn page<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<i32>,
+        {
+            self.page =
+                value.try_into().map(Some).map_err(|_| "conversion to `i32` for page failed".to_string());
+            self
+        }
+        pub fn page_size<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<i32>,
+        {
+            self.page_size = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `i32` for page_size failed".to_string());
+            self
+        }
+        ///Sends a `GET` request to `/api/v1/service-billing/tenants/{tenant_id}/invoices`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::ServiceInvoicePage>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, tenant_id, cursor, page, page_size } = self;
+            let tenant_id = tenant_id.map_err(Error::InvalidRequest)?;
+            let cursor = cursor.map_err(Error::InvalidRequest)?;
+            let page = page.map_err(Error::InvalidRequest)?;
+            let page_size = page_size.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/service-billing/tenants/{}/invoices",
+                client.baseurl,
+                encode_path(&tenant_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .query(&progenitor_client::QueryParam::new("cursor", &cursor))
+                .query(&progenitor_client::QueryParam::new("page", &page))
+                .query(&progenitor_client::QueryParam::new("page_size", &page_size))
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "service_charge_invoice_list" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::service_tenant_subscription_get`]
+
+    [`Client::service_tenant_subscription_get`]: super::Client::service_tenant_subscription_get*/
+    #[derive(Debug, Clone)]
+    pub struct ServiceTenantSubscriptionGet<'a> {
+        client: &'a super::Client,
+        tenant_id: Result<::std::string::String, String>,
+    }
+    impl<'a> ServiceTenantSubscriptionGet<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client, tenant_id: Err("tenant_id was not initialized".to_string()) }
+        }
+        pub fn tenant_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.tenant_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: std :: string :: String` for tenant_id failed".to_string());
+            self
+        }
+        ///Sends a `GET` request to `/api/v1/service-billing/tenants/{tenant_id}/subscription`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::TenantServiceSubscriptionEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, tenant_id } = self;
+            let tenant_id = tenant_id.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/service-billing/tenants/{}/subscription",
+                client.baseurl,
+                encode_path(&tenant_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "service_tenant_subscription_get" };
             client.pre(&mut request, &info).await?;
             let result = client.exec(request, &info).await;
             client.post(&result, &info).await?;

@@ -12,7 +12,7 @@ use validator::Validate as _;
 pub struct ServicePackCreateRequest {
     /// Slug of the pack, unique among packs; it never changes.
     #[schemars(regex(pattern = r#"^[a-z0-9][a-z0-9_-]{0,63}$"#))]
-    #[validate(length(min = 1, max = 64), regex(path = *crate::patterns::SERVICE_SLUG, message = "must match ^[a-z0-9][a-z0-9_-]{0,63}$"))]
+    #[validate(length(min = 1, max = 64), regex(path = *crate::patterns::SLUG, message = "must match ^[a-z0-9][a-z0-9_-]{0,63}$"))]
     pub slug: String,
     /// Name, as printed on invoices.
     #[validate(length(min = 1, max = 200))]
