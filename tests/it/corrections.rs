@@ -109,7 +109,7 @@ async fn late_usage_comes_with_the_next_invoice_by_the_tiers_of_its_month() {
     assert_eq!(tried["invoices"][0]["total_cents"], invoice["total_cents"]);
     let line = &made(&g.app, &g.admin, &done).await[0]["line_items"][0];
     assert_eq!((&line["period_start"], &line["period_end"]), (&json!("2026-03-10"), &json!("2026-04-09")));
-    assert_eq!(line["explanation"]["billed_cents"], 900, "{line}");
+    assert_eq!(line["explanation"]["computation"]["billed_cents"], 900, "{line}");
     // And once more, beside what the second month costs: it goes along with that.
     g.used("2026-04-01T12:00:00Z", "calls", "9").await;
     g.app.advance_to(at("2026-05-10T09:00:00Z")).await;
@@ -124,7 +124,8 @@ async fn late_usage_comes_with_the_next_invoice_by_the_tiers_of_its_month() {
 #[tokio::test]
 async fn usage_that_is_taken_back_is_credited() {
     let g = start().await;
-    g.used("2026-03-20T12:00:00Z", "calls", "-30").await;
+    g.app.advance_to(at("2026-05-02T09:00:00Z")).await;
+    g.used("2026-04-05T12:00:00Z", "calls", "-30").await;
     g.app.advance_to(at("2026-05-10T09:00:00Z")).await;
     let done = g.run().await;
     let invoice = &done["invoices"].as_array().expect("invoices").last().expect("one").clone();
@@ -194,7 +195,7 @@ async fn what_is_billed_again_is_billed_net_of_its_corrections() {
     let path = format!("/api/v1/admin/invoices/{}/void", uuid(&month["id"]));
     let asked = json!({"reason": "Wrong address", "rebill": true});
     g.app.call("POST", &path).token(&g.admin).json(&asked).send().await.expect(200);
-    g.used("2026-03-22T12:00:00Z", "calls", "2").await;
+    g.used("2026-04-05T12:00:00Z", "calls", "2").await;
     let done = g.run().await;
     assert_eq!(each(&done["invoices"], "subtotal_cents"), [&json!(4900 + 910)]);
     assert_eq!(of_metric(&done["invoices"][0], "calls"), [("correction".into(), "1".into(), 910)]);

@@ -8,7 +8,7 @@ use crate::op::{OpContext, Scope};
 use crate::settings;
 use crate::workers::Done;
 use chrono::{DateTime, Utc};
-use diesel::sql_types::{BigInt, Nullable, Timestamptz};
+use diesel::sql_types::{BigInt, Bool, Nullable, Timestamptz};
 use diesel_async::RunQueryDsl;
 use std::time::Instant;
 
@@ -32,7 +32,10 @@ pub async fn next_due(conn: &mut Conn, after: DateTime<Utc>) -> Result<Option<Da
 /// Errors: when a tenant cannot be billed; the others are.
 pub async fn tick(op: &OpContext, app: &Control) -> Result<Done> {
     let op = &op.with_scope(Scope::Platform);
-    let settings = app.db.read(op, async |conn| settings::load(conn).await).await?;
+    let begin = async |conn: &mut Conn| {
+        Ok(if is_due(conn, op.now).await? { Some(settings::load(conn).await?) } else { None })
+    };
+    let Some(settings) = app.db.read(op, begin).await? else { return Ok(Done::default()) };
     let run = Run { op, app, settings, until: op.now, is_by_hand: false, began: Instant::now() };
     let swept = sweep(&run, usize::MAX).await?;
     let unissued = app.db.read(op, async |conn| unissued(conn).await).await?;
@@ -51,6 +54,17 @@ pub async fn tick(op: &OpContext, app: &Control) -> Result<Done> {
         ("refused", all.refused),
     ]);
     Ok(if all.has_more { done.and_more() } else { done })
+}
+
+/// Whether there is anything to do: what a run with nothing due costs.
+async fn is_due(conn: &mut Conn, now: DateTime<Utc>) -> Result<bool> {
+    let query = statement::<Bool>(
+        "SELECT COALESCE((SELECT min(due_at) FROM billed_items WHERE status = 'due') <= t.now, false)
+           OR COALESCE((SELECT min(next_event_at) FROM subscriptions) <= t.now, false)
+           OR COALESCE((SELECT min(try_at) FROM run_drafts) <= t.now, false)
+           OR EXISTS (SELECT 1 FROM late_usage) FROM (SELECT $1::timestamptz AS now) AS t",
+    );
+    Ok(query.bind::<Timestamptz, _>(now).get_result(conn).await?)
 }
 
 /// Drafts of the run that are refused, up to 10,001.

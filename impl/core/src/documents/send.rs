@@ -150,7 +150,7 @@ pub async fn by_run(op: &OpContext, app: &Control, invoice_id: Uuid, drafted: Uu
 }
 
 /// Nothing is left to do of these for the run.
-async fn strike_off(conn: &mut Conn, tenant_id: &str, ids: &[Uuid]) -> Result<()> {
+pub async fn strike_off(conn: &mut Conn, tenant_id: &str, ids: &[Uuid]) -> Result<()> {
     use run_drafts as t;
     let done = t::table.filter(t::tenant_id.eq(tenant_id).and(t::invoice_id.eq_any(ids)));
     diesel::delete(done).execute(conn).await?;

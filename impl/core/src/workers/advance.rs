@@ -67,7 +67,7 @@ async fn settle(control: &Control) -> Result<()> {
     for _ in 0..ROUNDS_MAX {
         let mut idle = true;
         for worker in WORKERS.iter().filter(|w| matches!(w.due, Due::OnClock(_))) {
-            idle &= driver::tick(control, worker).await?.is_none_or(|done| done.is_nothing());
+            idle &= driver::tick_at(control, worker).await?.is_nothing();
         }
         if idle {
             return Ok(());

@@ -82,6 +82,15 @@ pub(super) async fn tick(control: &Control, worker: &Worker) -> Result<Option<Do
     done
 }
 
+/// One tick for a clock that is being moved, which nobody else does: without the lock, and without asking how far behind it
+/// is, since it never is.
+pub(super) async fn tick_at(control: &Control, worker: &Worker) -> Result<Done> {
+    let op = OpContext::system(&control.clock, &control.ids, worker.name);
+    let done = (worker.tick)(&op, control).await;
+    control.metrics.worker_ran(worker.name, done.is_ok(), None);
+    done
+}
+
 /// How far the worker is behind: the age of the oldest thing that is due.
 async fn lag(control: &Control, worker: &Worker) -> Result<Option<Duration>> {
     let (next_due, now) = match worker.due {

@@ -3,6 +3,7 @@
 //! The billing run does the same for a tenant before it bills; this makes it happen on time for those that nobody bills.
 use super::Done;
 use crate::app::Control;
+use crate::billing::run::tenant::BEHIND_MAX;
 use crate::db::Conn;
 use crate::db::schema::subscriptions;
 use crate::db::statement::statement;
@@ -16,10 +17,13 @@ use diesel::sql_types::{BigInt, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use futures::StreamExt;
 use futures::future::BoxFuture;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// Subscriptions that are looked up together.
 const PAGE: i64 = 500;
+/// How long a tick begins with another page.
+const WORK_MAX: Duration = Duration::from_secs(15);
 /// How many are carried at a time.
 const AT_ONCE: usize = 4;
 
@@ -31,12 +35,11 @@ pub(super) async fn next_due(conn: &mut Conn, after: DateTime<Utc>) -> Result<Op
 }
 
 /// A page of what is due, after the given place; one range of an index.
-pub async fn due(
+async fn due(
     conn: &mut Conn,
     until: DateTime<Utc>,
-    after: Option<(DateTime<Utc>, Uuid)>,
+    (at, id): (DateTime<Utc>, Uuid),
 ) -> Result<Vec<(String, Uuid, DateTime<Utc>)>> {
-    let (at, id) = after.unwrap_or((DateTime::UNIX_EPOCH, Uuid::nil()));
     let query = statement::<(Text, SqlUuid, Timestamptz)>(
         "SELECT tenant_id, subscription_id, next_event_at FROM subscriptions
          WHERE next_event_at <= $1 AND (next_event_at, subscription_id) > ($2, $3)
@@ -54,11 +57,13 @@ pub(super) async fn tick(op: &OpContext, app: &Control) -> Result<Done> {
     let op = &op.with_scope(Scope::Platform);
     // One after the other under a simulated clock, so that a simulation repeats itself.
     let at_once = if app.clock.is_simulated() { 1 } else { AT_ONCE };
-    let (mut carried, mut failed, mut after) = (0_u64, 0_u64, None);
+    // Those too far behind are the billing run's to park.
+    let (began, mut after) = (Instant::now(), (op.now - BEHIND_MAX, Uuid::nil()));
+    let (mut carried, mut failed) = (0_u64, 0_u64);
     loop {
         let due = app.db.read(op, async |conn| due(conn, op.now, after).await).await?;
         let Some((_, last, at)) = due.last() else { break };
-        after = Some((*at, *last));
+        after = (*at, *last);
         let mut work: Vec<BoxFuture<'_, Result<()>>> = Vec::with_capacity(due.len());
         for (tenant_id, id, _) in &due {
             work.push(Box::pin(carry(op, app, tenant_id, *id)));
@@ -66,6 +71,9 @@ pub(super) async fn tick(op: &OpContext, app: &Control) -> Result<Done> {
         let outcomes: Vec<Result<()>> = futures::stream::iter(work).buffered(at_once).collect().await;
         for outcome in outcomes {
             if outcome.is_ok() { carried += 1 } else { failed += 1 }
+        }
+        if WORK_MAX < began.elapsed() {
+            return Ok(Done::of([("carried", carried)]).and_more());
         }
     }
     if 0 < failed && carried == 0 {

@@ -31,7 +31,7 @@ pub(super) enum Became {
     Issued(Box<InvoiceDetailResponse>, bool),
     /// It stays a draft, and why.
     Refused(String),
-    /// Somebody has deleted it.
+    /// Somebody has deleted or discarded it.
     Gone,
 }
 
@@ -74,8 +74,8 @@ pub(super) async fn waiting(
 /// Errors: when something that is needed does not answer now; what was done until then stays, and a later run goes on.
 pub(super) async fn issue(op: &OpContext, app: &Control, draft: &Waiting) -> Result<Became> {
     let document = match finalized(op, app, draft).await {
-        Ok(document) => document,
-        Err(Error::NotFound(_)) => return Ok(Became::Gone),
+        Ok(Some(document)) => document,
+        Ok(None) | Err(Error::NotFound(_)) => return Ok(Became::Gone),
         Err(e @ (Error::Unavailable(_) | Error::Collision(_))) => return Err(e),
         Err(e) => return note(op, app, draft, &e).await.map(Became::Refused),
     };
@@ -100,21 +100,25 @@ async fn note(op: &OpContext, app: &Control, draft: &Waiting, error: &Error) -> 
     Ok(problem)
 }
 
-/// The draft as a document; as it is when it is one already.
-async fn finalized(op: &OpContext, app: &Control, draft: &Waiting) -> Result<InvoiceDetailResponse> {
+/// The draft as a document, as it is when it is one already; nothing when it was discarded.
+async fn finalized(op: &OpContext, app: &Control, draft: &Waiting) -> Result<Option<InvoiceDetailResponse>> {
     let operator = app.config.platform.operator_partner_id.as_deref();
     app.db
         .tx(op, "run_finalize", async |conn| {
             let row = store::lock(conn, draft.invoice_id).await?;
+            if row.number.is_none() && row.status == "void" {
+                send::strike_off(conn, &row.tenant_id, &[row.invoice_id]).await?;
+                return Ok(None);
+            }
             if row.status != "draft" {
                 let lines = store::lines(conn, &row.tenant_id, row.invoice_id).await?;
-                return view::detail(&row, &lines);
+                return view::detail(&row, &lines).map(Some);
             }
             let document = finalize::in_tx(conn, op, operator, draft.invoice_id).await?;
             if document.id != draft.invoice_id {
                 to_be_issued(conn, op, &draft.tenant_id, &draft.partner_id, document.id).await?;
             }
-            Ok(document)
+            Ok(Some(document))
         })
         .await
 }

@@ -7,7 +7,7 @@ use crate::op::OpContext;
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use scaicontrol_types::BillingRunParked;
+use scaicontrol_types::{BillingParkReason, BillingRunParked};
 use serde_json::json;
 
 /// How long until the worker looks again. A run that is asked for by hand looks at once.
@@ -21,20 +21,36 @@ pub(crate) type Parked = BillingRunParked;
 pub(super) struct ParkedRow {
     partner_id: String,
     currency: String,
+    reason: String,
     /// When it is tried again.
-    pub(super) try_at: DateTime<Utc>,
+    try_at: DateTime<Utc>,
 }
 
 impl ParkedRow {
     pub(super) fn is_of(&self, partner_id: &str, currency: &str) -> bool {
         (self.partner_id.as_str(), self.currency.as_str()) == (partner_id, currency)
     }
+
+    /// Whether a subscription of it is too far behind: then nothing of it is billed, until that is carried on.
+    pub(super) fn is_behind(&self) -> bool {
+        self.reason == BillingParkReason::TooManyPeriods.to_string()
+    }
+
+    /// Whether it is left alone at `now`.
+    pub(super) fn rests(&self, now: DateTime<Utc>) -> bool {
+        now < self.try_at
+    }
 }
 
 /// The parked accounts of a tenant.
 pub(super) async fn of(conn: &mut Conn, tenant_id: &str) -> Result<Vec<ParkedRow>> {
     use billing_parked as t;
-    let parked = t::table.filter(t::tenant_id.eq(tenant_id)).select((t::partner_id, t::currency, t::try_at));
+    let parked = t::table.filter(t::tenant_id.eq(tenant_id)).select((
+        t::partner_id,
+        t::currency,
+        t::reason,
+        t::try_at,
+    ));
     Ok(parked.load(conn).await?)
 }
 
@@ -44,7 +60,11 @@ pub(super) async fn note(conn: &mut Conn, op: &OpContext, parked: &[Parked], is_
     for account in parked.iter().filter(|_| !is_tried) {
         let key = (&account.tenant_id, &account.partner_id, &account.currency);
         let try_at = op.now + PAUSE;
-        let known = diesel::update(t::table.find(key)).set(t::try_at.eq(try_at)).execute(conn).await?;
+        let reason = account.reason.to_string();
+        let known = diesel::update(t::table.find(key))
+            .set((t::try_at.eq(try_at), t::reason.eq(&reason), t::message.eq(&account.message)))
+            .execute(conn)
+            .await?;
         if 0 < known {
             continue;
         }
@@ -53,7 +73,7 @@ pub(super) async fn note(conn: &mut Conn, op: &OpContext, parked: &[Parked], is_
                 t::tenant_id.eq(&account.tenant_id),
                 t::partner_id.eq(&account.partner_id),
                 t::currency.eq(&account.currency),
-                t::reason.eq(account.reason.to_string()),
+                t::reason.eq(&reason),
                 t::message.eq(&account.message),
                 t::try_at.eq(try_at),
                 t::created_at.eq(op.now),
@@ -83,9 +103,10 @@ async fn tell(conn: &mut Conn, op: &OpContext, account: &Parked) -> Result<()> {
     notifications::tell(conn, op, notice).await
 }
 
-/// The account was billed after all.
-pub(super) async fn forget(conn: &mut Conn, tenant_id: &str, partner_id: &str, currency: &str) -> Result<()> {
+/// The account is as it should be again.
+pub(super) async fn forget(conn: &mut Conn, tenant_id: &str, account: &ParkedRow) -> Result<()> {
     use billing_parked as t;
-    diesel::delete(t::table.find((tenant_id, partner_id, currency))).execute(conn).await?;
+    let key = (tenant_id, &account.partner_id, &account.currency);
+    diesel::delete(t::table.find(key)).execute(conn).await?;
     Ok(())
 }

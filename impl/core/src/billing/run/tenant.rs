@@ -31,7 +31,7 @@ const LINES_MAX: usize = 10_000;
 /// Subscriptions that one transaction carries forward.
 const CARRIED_AT_ONCE: i64 = 1_000;
 /// How far a subscription may be behind before its account is parked: further back than any server was ever down.
-const BEHIND_MAX: TimeDelta = TimeDelta::days(3_653);
+pub(crate) const BEHIND_MAX: TimeDelta = TimeDelta::days(3_653);
 /// Keeps the lock of a tenant apart from other locks that are made of a text.
 const LOCK: i64 = 0x6269_6c6c;
 
@@ -80,16 +80,24 @@ impl Billing<'_> {
             .load(conn)
             .await?;
         let is_full = i64::try_from(due.len()).is_ok_and(|n| CARRIED_AT_ONCE <= n);
-        let (mut parked, mut carried) = (vec![], 0);
+        let (mut parked, mut carried): (Vec<Parked>, _) = (vec![], 0);
         for (subscription_id, at, partner_id, currency) in due {
             if BEHIND_MAX < self.until - at {
-                let message = format!("a subscription is due since {}", at.format("%Y-%m-%d"));
-                parked.push(self.parked(&partner_id, &currency, BillingParkReason::TooManyPeriods, message));
+                if !parked.iter().any(|p| p.partner_id == partner_id && p.currency == currency) {
+                    let message = format!("a subscription is due since {}", at.format("%Y-%m-%d"));
+                    let reason = BillingParkReason::TooManyPeriods;
+                    parked.push(self.parked(&partner_id, &currency, reason, message));
+                }
                 continue;
             }
             let mut sub = subscription_store::lock(conn, self.tenant_id, subscription_id).await?;
             lifecycle::advance(conn, self.op, self.settings, &mut sub, self.until).await?;
             carried += 1;
+        }
+        for before in parked::of(conn, self.tenant_id).await?.iter().filter(|before| before.is_behind()) {
+            if !parked.iter().any(|now| before.is_of(&now.partner_id, &now.currency)) {
+                parked::forget(conn, self.tenant_id, before).await?;
+            }
         }
         parked::note(conn, self.op, &parked, self.is_tried).await?;
         Ok((is_full && 0 < carried, parked))
@@ -103,8 +111,8 @@ impl Billing<'_> {
         let known = parked::of(conn, self.tenant_id).await?;
         for (partner_id, currency) in self.accounts(conn, date).await? {
             let account = Account { partner_id, currency, date };
-            let parked_before = known.iter().find(|p| p.is_of(&account.partner_id, &account.currency));
-            if parked_before.is_some_and(|p| !self.with_parked && self.op.now < p.try_at) {
+            let before = known.iter().find(|p| p.is_of(&account.partner_id, &account.currency));
+            if before.is_some_and(|p| p.is_behind() || (!self.with_parked && p.rests(self.op.now))) {
                 continue;
             }
             let mut is_parked = false;
@@ -123,8 +131,8 @@ impl Billing<'_> {
                 }
                 made.items += count;
             }
-            if parked_before.is_some() && !is_parked {
-                parked::forget(conn, self.tenant_id, &account.partner_id, &account.currency).await?;
+            if let Some(before) = before.filter(|_| !is_parked) {
+                parked::forget(conn, self.tenant_id, before).await?;
             }
         }
         made.goes_on = self.next_date(conn, Some(date)).await?.is_some();
