@@ -90,7 +90,8 @@ async fn side(
 
 /// Variables of a path that name something of one tenant or partner.
 fn is_owned(operation: &Operation) -> bool {
-    let owned = ["tenant_id", "partner_id", "invoice_id", "subscription_id", "pack_subscription_id", "charge_id"];
+    let owned =
+        ["tenant_id", "partner_id", "invoice_id", "subscription_id", "pack_subscription_id", "charge_id"];
     operation.path_params.iter().any(|p| owned.contains(p))
 }
 

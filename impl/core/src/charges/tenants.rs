@@ -121,10 +121,10 @@ pub async fn subscription(
     let quotas = metering::service_quota_list(op, app, tenant_id).await?;
     app.db
         .read(op, async |conn| {
-            let running = subscriptions::last_segment_price(conn, tenant_id, sub.subscription_id).await?;
+            let running = subscriptions::last_segment(conn, tenant_id, sub.subscription_id).await?;
             // At the price it runs at; one that has not begun yet, at the price of today.
-            let price = match running.filter(|(plan_id, _)| *plan_id == sub.plan_id) {
-                Some((plan_id, version)) => catalog::plan_version(conn, plan_id, version).await?,
+            let price = match running.filter(|segment| segment.plan_id == sub.plan_id) {
+                Some(segment) => catalog::plan_version(conn, sub.plan_id, segment.plan_version).await?,
                 None => catalog::plan_in_force(conn, sub.plan_id, op.now).await?,
             };
             Ok(api::TenantServiceSubscriptionResponse {

@@ -5,7 +5,7 @@
 //! while the counter stands where it stood before the answer was read.
 use super::lookup::Service;
 use super::rules::{self, Part, month_value};
-use super::store::{self, MetricRow};
+use super::store::{self, MetricRow, StandingRow};
 use super::totals::{self, CurrentMonth};
 use crate::app::Control;
 use crate::db::Conn;
@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::op::{OpContext, Scope};
 use crate::subscriptions;
 use chrono::{DateTime, TimeDelta, Utc};
+use rust_decimal::Decimal;
 use scaicontrol_domain::quota::Quota;
 use scaicontrol_types::{MetricAggregation, QuotaStatusResponse};
 use std::collections::{BTreeMap, HashMap};
@@ -138,7 +139,12 @@ pub async fn service_quota_list(
     let read = async |conn: &mut Conn| {
         let mut all = Vec::with_capacity(service.metrics.len());
         for metric in &service.metrics {
-            let found = standing(conn, op, tenant_id, &service, metric).await?;
+            let rows = store::standing(conn, tenant_id, service.service_id, metric.metric_id, op.now).await?;
+            let last = match wants_carried(metric, &rows) {
+                None => None,
+                Some(segment_id) => carried(conn, tenant_id, segment_id, metric).await?,
+            };
+            let found = evaluate(op, metric, &rows, last)?;
             all.extend(found.map(|standing| (metric.slug.clone(), standing)));
         }
         Ok(all)
@@ -178,7 +184,7 @@ struct Standing {
     quota: Quota,
 }
 
-/// The subscription, its month, the limit, and what the servers counted in the segments of the month.
+/// Where a tenant stands with one metric, read in as few flights as there can be: this is asked before each unit of work.
 async fn standing(
     op: &OpContext,
     app: &Control,
@@ -190,24 +196,51 @@ async fn standing(
         store::standing(conn, tenant_id, service.service_id, metric.metric_id, op.now).await
     };
     let rows = app.db.read_one(op, ask).await?;
-    let Some(first) = rows.as_slice().first() else { return Ok(None) };
+    let carried = match wants_carried(metric, &rows) {
+        None => None,
+        Some(segment_id) => {
+            app.db.read(op, async |conn| carried(conn, tenant_id, segment_id, metric).await).await?
+        }
+    };
+    evaluate(op, metric, &rows, carried)
+}
+
+/// The segment for which the last value of an earlier one is still needed.
+fn wants_carried(metric: &MetricRow, rows: &[StandingRow]) -> Option<Uuid> {
+    let is_empty = rows.iter().all(|row| row.value.is_none());
+    rows.first().filter(|_| is_empty && metric.aggregation == MetricAggregation::Last).map(|r| r.segment_id)
+}
+
+async fn carried(
+    conn: &mut Conn,
+    tenant_id: &str,
+    segment_id: Uuid,
+    metric: &MetricRow,
+) -> Result<Option<Decimal>> {
+    let carried = totals::carried(conn, tenant_id, &[segment_id]).await?;
+    Ok(carried.into_iter().find(|c| c.metric_id == metric.metric_id).map(|c| c.value))
+}
+
+/// The subscription, its month, the limit, and what the servers counted in the segments of the month.
+fn evaluate(
+    op: &OpContext,
+    metric: &MetricRow,
+    rows: &[StandingRow],
+    carried: Option<Decimal>,
+) -> Result<Option<Standing>> {
+    let Some(first) = rows.first() else { return Ok(None) };
     if !first.is_live && first.ended_at < op.now - rules::REACH {
         return Ok(None);
     }
     let mut parts: BTreeMap<Uuid, Vec<Part>> = BTreeMap::new();
-    for row in &rows {
+    for row in rows {
         let (Some(value), Some(repeats), Some(stripe)) = (row.value, row.repeats, row.stripe) else {
             continue;
         };
         let newest = row.last_at.zip(row.last_received_at).map(|(at, received)| (at, received, stripe));
         parts.entry(row.segment_id).or_default().push(Part { value, repeats, newest });
     }
-    let mut used = month_value(metric.aggregation, parts.values().map(Vec::as_slice))?;
-    if used.is_none() && metric.aggregation == MetricAggregation::Last {
-        let segment = [first.segment_id];
-        let carried = app.db.read(op, async |conn| totals::carried(conn, tenant_id, &segment).await).await?;
-        used = carried.into_iter().find(|c| c.metric_id == metric.metric_id).map(|c| c.value);
-    }
+    let used = month_value(metric.aggregation, parts.values().map(Vec::as_slice))?.or(carried);
     let quota =
         rules::quota(rules::limit(&first.quotas, &metric.slug), used.unwrap_or_default().normalize())?;
     Ok(Some(Standing {
