@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod admin_billing;
 pub mod admin_partners;
+pub mod admin_subscriptions;
 pub mod admin_tenants;
 pub mod auth;
 pub mod billing;

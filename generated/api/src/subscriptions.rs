@@ -11,6 +11,67 @@ use serde::Deserialize;
 pub trait SubscriptionsApi {
     type Context;
 
+    /// Cancel a subscription
+    ///
+    /// Ends a subscription on the customer's wish. From `trialing` it is `cancelled` at once and nothing is
+    /// billed. From `active` it becomes `cancelling`: it can be used until `pending_cancellation_at` (the
+    /// end of the current period, or `ends_at` when that is earlier; at once for a one_time plan) and is
+    /// `cancelled` then; what was paid for the period is not given back, and usage up to the end is still
+    /// billed. A scheduled plan change is dropped. Until the end reactivate undoes it. Refusals: 400 from
+    /// every other state, because the transition is not allowed: from `past_due` and `suspended` the message
+    /// names the overdue invoice, which must be paid first; from `pending` wait until setting up is over;
+    /// `cancelling`, `cancelled` and `expired` have nothing left to cancel. 403 without `billing:manage`;
+    /// 404 for an unknown or foreign subscription; 409 for the child of a pack, which is cancelled with its
+    /// pack.
+    #[endpoint {
+        method = POST,
+        path = "/api/v1/subscriptions/{subscription_id}/cancel",
+        operation_id = "subscription_cancel",
+        tags = ["subscriptions"],
+        content_type = "application/json",
+    }]
+    async fn subscription_cancel(
+        rqctx: RequestContext<Self::Context>,
+        auth: Auth<perm::SubscriptionCancel>,
+        path: PathParams<SubscriptionCancelPath>,
+        body: Json<models::CancelRequest>,
+    ) -> Result<R200<models::SubscriptionEnvelope>, ApiError>;
+
+    /// Change plan or quantity
+    ///
+    /// Moves a subscription to another plan of the same service, to another quantity, or both; what is left
+    /// out stays as it is. `timing: auto` (the default) applies a change at once when it raises the monthly
+    /// recurring revenue or leaves it equal, and at the end of the current period when it lowers it;
+    /// `immediate` and `period_end` force one of the two. At once: the unused share of what was billed for
+    /// this period (less credit notes already given) is credited and the remaining share of the new price is
+    /// charged, as two lines of an invoice that is made and collected straight away; the share is the
+    /// seconds left divided by the seconds of the period. With the same billing period the anchor stays;
+    /// with another one the new period starts at the moment of the change, is charged in full, and the
+    /// anchor becomes the local date of the change. Usage up to the change is billed by the old plan's
+    /// tiers, the new tiers start at 0, and quota use counts on against the new limits. At period end:
+    /// `pending_plan_id` and `pending_quantity` are set and nothing is billed now; a later change or a
+    /// scheduled cancellation replaces them, and reactivate drops them. While `trialing` the plan is swapped
+    /// at once without any money, whatever the timing, and `trial_ends_at` stays. With `dry_run` nothing is
+    /// stored: the answer shows the subscription as it would be and the amounts that would be billed.
+    /// Refusals: 400 when neither plan nor quantity is given, when both `plan_id` and `plan_key` are, when
+    /// nothing would change, when the plan is of another service or in another currency, when the present or
+    /// the new plan is `one_time`, or when the new plan is no longer sold; 403 without `billing:manage`; 404
+    /// for an unknown or foreign subscription and for an unknown or non-public plan; 409 in every state but
+    /// trialing and active, and for the child of a pack.
+    #[endpoint {
+        method = POST,
+        path = "/api/v1/subscriptions/{subscription_id}/change-plan",
+        operation_id = "subscription_change_plan",
+        tags = ["subscriptions"],
+        content_type = "application/json",
+    }]
+    async fn subscription_change_plan(
+        rqctx: RequestContext<Self::Context>,
+        auth: Auth<perm::SubscriptionChangePlan>,
+        path: PathParams<SubscriptionChangePlanPath>,
+        body: Json<models::ChangePlanRequest>,
+    ) -> Result<R200<models::ChangePlanEnvelope>, ApiError>;
+
     /// Create a subscription
     ///
     /// Subscribes the caller's tenant to a plan, named by `plan_id` or by `plan_key` (exactly one of the
@@ -74,20 +135,127 @@ pub trait SubscriptionsApi {
         auth: Auth<perm::SubscriptionList>,
         query: QueryParams<SubscriptionListQuery>,
     ) -> Result<R200<models::SubscriptionPage>, ApiError>;
+
+    /// Undo a scheduled cancellation or downgrade
+    ///
+    /// Takes back what is scheduled but has not happened yet. A `cancelling` subscription becomes `active`
+    /// again with its periods and anchor unchanged (and goes on to `past_due` in the same step when one of
+    /// its invoices is overdue); an `active` one with a plan change waiting for the end of the period keeps
+    /// its plan and quantity, and the `pending_*` fields become null. No money moves. It takes no body.
+    /// Refusals: 400 when nothing is scheduled, and from every other state: an ended subscription cannot be
+    /// revived (create a new one), a suspended or overdue one comes back by paying; 403 without
+    /// `billing:manage`; 404 for an unknown or foreign subscription; 409 for the child of a pack.
+    #[endpoint {
+        method = POST,
+        path = "/api/v1/subscriptions/{subscription_id}/reactivate",
+        operation_id = "subscription_reactivate",
+        tags = ["subscriptions"],
+        content_type = "application/json",
+    }]
+    async fn subscription_reactivate(
+        rqctx: RequestContext<Self::Context>,
+        auth: Auth<perm::SubscriptionReactivate>,
+        path: PathParams<SubscriptionReactivatePath>,
+    ) -> Result<R200<models::SubscriptionEnvelope>, ApiError>;
 }
 
 /// Adds the operations of the group: all that depends on `S` is one boxed call for each.
 pub fn register<S: SubscriptionsApi<Context = App>>(api: &mut Api) {
+    endpoint::subscription_cancel(api, |rqctx, auth, path, body| {
+        Box::pin(S::subscription_cancel(rqctx, auth, path, body))
+    });
+    endpoint::subscription_change_plan(api, |rqctx, auth, path, body| {
+        Box::pin(S::subscription_change_plan(rqctx, auth, path, body))
+    });
     endpoint::subscription_create(api, |rqctx, auth, body| {
         Box::pin(S::subscription_create(rqctx, auth, body))
     });
     endpoint::subscription_get(api, |rqctx, auth, path| Box::pin(S::subscription_get(rqctx, auth, path)));
     endpoint::subscription_list(api, |rqctx, auth, query| Box::pin(S::subscription_list(rqctx, auth, query)));
+    endpoint::subscription_reactivate(api, |rqctx, auth, path| {
+        Box::pin(S::subscription_reactivate(rqctx, auth, path))
+    });
 }
 
 /// What runs before the handler: the caller, then the path, the query, the headers and at last the body.
 mod endpoint {
     use super::*;
+
+    pub(super) fn subscription_cancel(
+        api: &mut Api,
+        call: fn(
+            Cx,
+            Auth<perm::SubscriptionCancel>,
+            PathParams<SubscriptionCancelPath>,
+            Json<models::CancelRequest>,
+        ) -> Answer<R200<models::SubscriptionEnvelope>>,
+    ) {
+        let said = describe!(
+            POST,
+            "application/json",
+            (
+                Auth<perm::SubscriptionCancel>,
+                PathParams<SubscriptionCancelPath>,
+                IdempotencyKey,
+                Json<models::CancelRequest>
+            ),
+            R200<models::SubscriptionEnvelope>
+        );
+        let said = said.summary("Cancel a subscription");
+        api.add(
+            &operations::SUBSCRIPTION_CANCEL,
+            said,
+            Box::new(move |rqctx, request| {
+                Box::pin(async move {
+                    let mut auth = Auth::take(&rqctx).await?;
+                    no_query(&rqctx)?;
+                    let path = PathParams::take(&rqctx)?;
+                    let (body, bytes) = Json::take_with_bytes(&rqctx, request, Shape::Object).await?;
+                    auth.idempotency = idempotency(&rqctx, &bytes)?;
+
+                    respond(call(rqctx, auth, path, body).await?)
+                })
+            }),
+        );
+    }
+
+    pub(super) fn subscription_change_plan(
+        api: &mut Api,
+        call: fn(
+            Cx,
+            Auth<perm::SubscriptionChangePlan>,
+            PathParams<SubscriptionChangePlanPath>,
+            Json<models::ChangePlanRequest>,
+        ) -> Answer<R200<models::ChangePlanEnvelope>>,
+    ) {
+        let said = describe!(
+            POST,
+            "application/json",
+            (
+                Auth<perm::SubscriptionChangePlan>,
+                PathParams<SubscriptionChangePlanPath>,
+                IdempotencyKey,
+                Json<models::ChangePlanRequest>
+            ),
+            R200<models::ChangePlanEnvelope>
+        );
+        let said = said.summary("Change plan or quantity");
+        api.add(
+            &operations::SUBSCRIPTION_CHANGE_PLAN,
+            said,
+            Box::new(move |rqctx, request| {
+                Box::pin(async move {
+                    let mut auth = Auth::take(&rqctx).await?;
+                    no_query(&rqctx)?;
+                    let path = PathParams::take(&rqctx)?;
+                    let (body, bytes) = Json::take_with_bytes(&rqctx, request, Shape::Object).await?;
+                    auth.idempotency = idempotency(&rqctx, &bytes)?;
+
+                    respond(call(rqctx, auth, path, body).await?)
+                })
+            }),
+        );
+    }
 
     pub(super) fn subscription_create(
         api: &mut Api,
@@ -178,12 +346,57 @@ mod endpoint {
             }),
         );
     }
+
+    pub(super) fn subscription_reactivate(
+        api: &mut Api,
+        call: fn(
+            Cx,
+            Auth<perm::SubscriptionReactivate>,
+            PathParams<SubscriptionReactivatePath>,
+        ) -> Answer<R200<models::SubscriptionEnvelope>>,
+    ) {
+        let said = describe!(
+            POST,
+            "application/json",
+            (Auth<perm::SubscriptionReactivate>, PathParams<SubscriptionReactivatePath>, IdempotencyKey),
+            R200<models::SubscriptionEnvelope>
+        );
+        let said = said.summary("Undo a scheduled cancellation or downgrade");
+        api.add(
+            &operations::SUBSCRIPTION_REACTIVATE,
+            said,
+            Box::new(move |rqctx, _request| {
+                Box::pin(async move {
+                    let mut auth = Auth::take(&rqctx).await?;
+                    no_query(&rqctx)?;
+                    let path = PathParams::take(&rqctx)?;
+                    auth.idempotency = idempotency(&rqctx, &[])?;
+
+                    respond(call(rqctx, auth, path).await?)
+                })
+            }),
+        );
+    }
 }
 
 /// One type for each operation that needs a caller: it ties the permission of the specification to the signature.
 pub mod perm {
     use crate::operations;
     use crate::support::{Operation, Permission};
+
+    /// tenant, billing:manage
+    #[derive(Debug)]
+    pub enum SubscriptionCancel {}
+    impl Permission for SubscriptionCancel {
+        const OPERATION: &'static Operation = &operations::SUBSCRIPTION_CANCEL;
+    }
+
+    /// tenant, billing:manage
+    #[derive(Debug)]
+    pub enum SubscriptionChangePlan {}
+    impl Permission for SubscriptionChangePlan {
+        const OPERATION: &'static Operation = &operations::SUBSCRIPTION_CHANGE_PLAN;
+    }
 
     /// tenant, billing:manage
     #[derive(Debug)]
@@ -204,6 +417,45 @@ pub mod perm {
     pub enum SubscriptionList {}
     impl Permission for SubscriptionList {
         const OPERATION: &'static Operation = &operations::SUBSCRIPTION_LIST;
+    }
+
+    /// tenant, billing:manage
+    #[derive(Debug)]
+    pub enum SubscriptionReactivate {}
+    impl Permission for SubscriptionReactivate {
+        const OPERATION: &'static Operation = &operations::SUBSCRIPTION_REACTIVATE;
+    }
+}
+
+/// The variables in the path of `subscription_cancel`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct SubscriptionCancelPath {
+    /// Id of the subscription.
+    pub subscription_id: uuid::Uuid,
+}
+
+impl Parameters for SubscriptionCancelPath {
+    const NAMES: &'static [&'static str] = &["subscription_id"];
+
+    fn read(reader: &mut Reader) -> Option<Self> {
+        let subscription_id = reader.required("subscription_id", |reader| reader.id("subscription_id"));
+        Some(Self { subscription_id: subscription_id? })
+    }
+}
+
+/// The variables in the path of `subscription_change_plan`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct SubscriptionChangePlanPath {
+    /// Id of the subscription.
+    pub subscription_id: uuid::Uuid,
+}
+
+impl Parameters for SubscriptionChangePlanPath {
+    const NAMES: &'static [&'static str] = &["subscription_id"];
+
+    fn read(reader: &mut Reader) -> Option<Self> {
+        let subscription_id = reader.required("subscription_id", |reader| reader.id("subscription_id"));
+        Some(Self { subscription_id: subscription_id? })
     }
 }
 
@@ -263,5 +515,21 @@ impl Parameters for SubscriptionListQuery {
         let page_size = reader.integer("page_size", Some(1), Some(200)).unwrap_or(50);
         let cursor = reader.text("cursor", Some(1), Some(1024), None);
         Some(Self { status, service_slug, page, page_size, cursor })
+    }
+}
+
+/// The variables in the path of `subscription_reactivate`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct SubscriptionReactivatePath {
+    /// Id of the subscription.
+    pub subscription_id: uuid::Uuid,
+}
+
+impl Parameters for SubscriptionReactivatePath {
+    const NAMES: &'static [&'static str] = &["subscription_id"];
+
+    fn read(reader: &mut Reader) -> Option<Self> {
+        let subscription_id = reader.required("subscription_id", |reader| reader.id("subscription_id"));
+        Some(Self { subscription_id: subscription_id? })
     }
 }

@@ -857,6 +857,155 @@ impl Client {
     pub fn admin_partner_tenant_list(&self) -> builder::AdminPartnerTenantList<'_> {
         builder::AdminPartnerTenantList::new(self)
     }
+    /**List subscriptions of all tenants
+
+    Subscriptions of all tenants, ended ones included, newest first (by `created_at`, then id). A partner sees only those that carry its own `partner_id`; filtering by a foreign tenant or partner gives it an empty page. Refusals: 400 for an unknown status, a page beyond 10,000 items or a cursor of another filter; 403 without `admin:subscriptions`, and for callers that are neither platform nor partner staff whatever scopes they hold.
+
+    Sends a `GET` request to `/api/v1/admin/subscriptions`
+
+    Arguments:
+    - `cursor`: Opaque position from `pagination.next_cursor` of the page before. It belongs to the same filter and sort; with another filter it is refused (400).
+    - `page`: Page to show, counted from 1. Ignored when `cursor` is given. `page` × `page_size` may be at most 10,000; beyond that use `cursor`.
+    - `page_size`: Items on a page.
+    - `partner_id`: Only subscriptions sold by this partner.
+    - `plan_key`: Only subscriptions that have this plan now.
+    - `service_slug`: Only subscriptions to this service.
+    - `status`: Only subscriptions that are in this state now.
+    - `tenant_id`: Only subscriptions of this tenant.
+    ```ignore
+    let response = client.admin_subscription_list()
+        .cursor(cursor)
+        .page(page)
+        .page_size(page_size)
+        .partner_id(partner_id)
+        .plan_key(plan_key)
+        .service_slug(service_slug)
+        .status(status)
+        .tenant_id(tenant_id)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_subscription_list(&self) -> builder::AdminSubscriptionList<'_> {
+        builder::AdminSubscriptionList::new(self)
+    }
+    /**Create a subscription for a tenant
+
+    Subscribes a tenant to a plan, which may be one that is not public. It then runs as if the tenant had asked for it: a billing profile is needed, setting up starts in `pending`, a trial follows when the plan has one and the tenant never had one of this service. With `ends_at` it has a fixed term: it renews until then, a period that would run past it is cut there and charged by the seconds, and an `active` subscription becomes `expired`. One that is past due or suspended at that moment gets no new period and expires as soon as it is active again. Refusals: 400 when the tenant has no billing profile, when both or neither of `plan_id` and `plan_key` are given, when the plan is no longer sold, or when `ends_at` is not in the future or not after the trial; 403 without `admin:subscriptions` (write); 404 when the tenant or the plan is unknown, or the tenant is not one of the partner's own; 409 when the tenant already has a live subscription to this service, or when the service is not active or degraded.
+
+    Sends a `POST` request to `/api/v1/admin/subscriptions`
+
+    Arguments:
+    - `idempotency_key`: Makes a retry safe: within 24 hours a repeat with the same key and body answers the stored result (secrets come back as null), a repeat with another body, or while the first still runs, is 409.
+    - `body`
+    ```ignore
+    let response = client.admin_subscription_create()
+        .idempotency_key(idempotency_key)
+        .body(body)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_subscription_create(&self) -> builder::AdminSubscriptionCreate<'_> {
+        builder::AdminSubscriptionCreate::new(self)
+    }
+    /**Get any subscription
+
+    One subscription of any tenant. Refusals: 403 without `admin:subscriptions`; 404 when there is none with this id, or, for a partner, when another partner sells it.
+
+    Sends a `GET` request to `/api/v1/admin/subscriptions/{subscription_id}`
+
+    Arguments:
+    - `subscription_id`: Id of the subscription.
+    ```ignore
+    let response = client.admin_subscription_get()
+        .subscription_id(subscription_id)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_subscription_get(&self) -> builder::AdminSubscriptionGet<'_> {
+        builder::AdminSubscriptionGet::new(self)
+    }
+    /**Cancel any subscription
+
+    Without `immediately` it does what the customer's own cancellation does: `trialing` becomes `cancelled`, `active` becomes `cancelling` until the end of the period. With `immediately` a subscription that is trialing, active, past_due, suspended or cancelling is `cancelled` now: usage so far is billed at once, and the base price paid for the rest of the period is kept, unless `credit_unused` asks for a credit note for it (by seconds, less what was already credited). Open invoices stay due. Refusals: 400 from every other state: `pending` is ended by rolling back its provisioning workflow, `past_due` and `suspended` only with `immediately`, a second scheduled cancellation is none, `cancelled` and `expired` are final; 400 also for `credit_unused` without `immediately` and for a missing reason; 403 without `admin:subscriptions` (write); 404 for an unknown id, or another partner's; 409 for the child of a pack.
+
+    Sends a `POST` request to `/api/v1/admin/subscriptions/{subscription_id}/cancel`
+
+    Arguments:
+    - `subscription_id`: Id of the subscription.
+    - `idempotency_key`: Makes a retry safe: within 24 hours a repeat with the same key and body answers the stored result (secrets come back as null), a repeat with another body, or while the first still runs, is 409.
+    - `body`
+    ```ignore
+    let response = client.admin_subscription_cancel()
+        .subscription_id(subscription_id)
+        .idempotency_key(idempotency_key)
+        .body(body)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_subscription_cancel(&self) -> builder::AdminSubscriptionCancel<'_> {
+        builder::AdminSubscriptionCancel::new(self)
+    }
+    /**Change plan or quantity for a tenant
+
+    The same as the tenant's own change of plan (timing, proration, trial, `dry_run`), except that the new plan need not be public. Refusals: 400 when neither plan nor quantity is given, when both `plan_id` and `plan_key` are, when nothing would change, when the plan is of another service or in another currency, when the present or the new plan is `one_time`, or when the new plan is no longer sold; 403 without `admin:subscriptions` (write); 404 for an unknown plan, an unknown subscription, or another partner's; 409 in every state but trialing and active, and for the child of a pack.
+
+    Sends a `POST` request to `/api/v1/admin/subscriptions/{subscription_id}/change-plan`
+
+    Arguments:
+    - `subscription_id`: Id of the subscription.
+    - `idempotency_key`: Makes a retry safe: within 24 hours a repeat with the same key and body answers the stored result (secrets come back as null), a repeat with another body, or while the first still runs, is 409.
+    - `body`
+    ```ignore
+    let response = client.admin_subscription_change_plan()
+        .subscription_id(subscription_id)
+        .idempotency_key(idempotency_key)
+        .body(body)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_subscription_change_plan(&self) -> builder::AdminSubscriptionChangePlan<'_> {
+        builder::AdminSubscriptionChangePlan::new(self)
+    }
+    /**Resume a suspended subscription
+
+    Makes a `suspended` subscription `active` again and tells the service. When the current period was not billed because of the suspension, the share from now to its end is billed; the anchor stays. It takes no body. Refusals: 400 from every other state; 403 without `admin:subscriptions` (write); 404 for an unknown id, or another partner's; 409 while an invoice for it is overdue (have it paid, credited or written off first; a dunning suspension then lifts by itself), and for the child of a pack.
+
+    Sends a `POST` request to `/api/v1/admin/subscriptions/{subscription_id}/resume`
+
+    Arguments:
+    - `subscription_id`: Id of the subscription.
+    - `idempotency_key`: Makes a retry safe: within 24 hours a repeat with the same key and body answers the stored result (secrets come back as null), a repeat with another body, or while the first still runs, is 409.
+    ```ignore
+    let response = client.admin_subscription_resume()
+        .subscription_id(subscription_id)
+        .idempotency_key(idempotency_key)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_subscription_resume(&self) -> builder::AdminSubscriptionResume<'_> {
+        builder::AdminSubscriptionResume::new(self)
+    }
+    /**Suspend an overdue subscription
+
+    Stops a `past_due` subscription before the dunning timer would: it becomes `suspended` with `suspension_reason` admin, the service is told, and no new period is billed, though usage still is. Unlike a suspension by dunning it does not end when the debt is paid: an administrator has to resume it. The reason goes to the audit trail and to the notification of the tenant. Refusals: 400 from every other state, active included, and for a missing reason; 403 without `admin:subscriptions` (write); 404 for an unknown id, or another partner's; 409 for the child of a pack.
+
+    Sends a `POST` request to `/api/v1/admin/subscriptions/{subscription_id}/suspend`
+
+    Arguments:
+    - `subscription_id`: Id of the subscription.
+    - `idempotency_key`: Makes a retry safe: within 24 hours a repeat with the same key and body answers the stored result (secrets come back as null), a repeat with another body, or while the first still runs, is 409.
+    - `body`
+    ```ignore
+    let response = client.admin_subscription_suspend()
+        .subscription_id(subscription_id)
+        .idempotency_key(idempotency_key)
+        .body(body)
+        .send()
+        .await;
+    ```*/
+    pub fn admin_subscription_suspend(&self) -> builder::AdminSubscriptionSuspend<'_> {
+        builder::AdminSubscriptionSuspend::new(self)
+    }
     /**List tenants
 
     All tenants, deactivated ones included, by name and then id; a partner user gets those of its own partner. `q` finds text in the name, the tenant id and the company name of the billing profile. Tenants come from ScaiKey and cannot be created here. 400 when `page` × `page_size` is above 10,000 or the cursor belongs to another search; 403 without the level or the permission.
@@ -1363,6 +1512,67 @@ impl Client {
     ```*/
     pub fn subscription_get(&self) -> builder::SubscriptionGet<'_> {
         builder::SubscriptionGet::new(self)
+    }
+    /**Cancel a subscription
+
+    Ends a subscription on the customer's wish. From `trialing` it is `cancelled` at once and nothing is billed. From `active` it becomes `cancelling`: it can be used until `pending_cancellation_at` (the end of the current period, or `ends_at` when that is earlier; at once for a one_time plan) and is `cancelled` then; what was paid for the period is not given back, and usage up to the end is still billed. A scheduled plan change is dropped. Until the end reactivate undoes it. Refusals: 400 from every other state, because the transition is not allowed: from `past_due` and `suspended` the message names the overdue invoice, which must be paid first; from `pending` wait until setting up is over; `cancelling`, `cancelled` and `expired` have nothing left to cancel. 403 without `billing:manage`; 404 for an unknown or foreign subscription; 409 for the child of a pack, which is cancelled with its pack.
+
+    Sends a `POST` request to `/api/v1/subscriptions/{subscription_id}/cancel`
+
+    Arguments:
+    - `subscription_id`: Id of the subscription.
+    - `idempotency_key`: Makes a retry safe: within 24 hours a repeat with the same key and body answers the stored result (secrets come back as null), a repeat with another body, or while the first still runs, is 409.
+    - `body`
+    ```ignore
+    let response = client.subscription_cancel()
+        .subscription_id(subscription_id)
+        .idempotency_key(idempotency_key)
+        .body(body)
+        .send()
+        .await;
+    ```*/
+    pub fn subscription_cancel(&self) -> builder::SubscriptionCancel<'_> {
+        builder::SubscriptionCancel::new(self)
+    }
+    /**Change plan or quantity
+
+    Moves a subscription to another plan of the same service, to another quantity, or both; what is left out stays as it is. `timing: auto` (the default) applies a change at once when it raises the monthly recurring revenue or leaves it equal, and at the end of the current period when it lowers it; `immediate` and `period_end` force one of the two. At once: the unused share of what was billed for this period (less credit notes already given) is credited and the remaining share of the new price is charged, as two lines of an invoice that is made and collected straight away; the share is the seconds left divided by the seconds of the period. With the same billing period the anchor stays; with another one the new period starts at the moment of the change, is charged in full, and the anchor becomes the local date of the change. Usage up to the change is billed by the old plan's tiers, the new tiers start at 0, and quota use counts on against the new limits. At period end: `pending_plan_id` and `pending_quantity` are set and nothing is billed now; a later change or a scheduled cancellation replaces them, and reactivate drops them. While `trialing` the plan is swapped at once without any money, whatever the timing, and `trial_ends_at` stays. With `dry_run` nothing is stored: the answer shows the subscription as it would be and the amounts that would be billed. Refusals: 400 when neither plan nor quantity is given, when both `plan_id` and `plan_key` are, when nothing would change, when the plan is of another service or in another currency, when the present or the new plan is `one_time`, or when the new plan is no longer sold; 403 without `billing:manage`; 404 for an unknown or foreign subscription and for an unknown or non-public plan; 409 in every state but trialing and active, and for the child of a pack.
+
+    Sends a `POST` request to `/api/v1/subscriptions/{subscription_id}/change-plan`
+
+    Arguments:
+    - `subscription_id`: Id of the subscription.
+    - `idempotency_key`: Makes a retry safe: within 24 hours a repeat with the same key and body answers the stored result (secrets come back as null), a repeat with another body, or while the first still runs, is 409.
+    - `body`
+    ```ignore
+    let response = client.subscription_change_plan()
+        .subscription_id(subscription_id)
+        .idempotency_key(idempotency_key)
+        .body(body)
+        .send()
+        .await;
+    ```*/
+    pub fn subscription_change_plan(&self) -> builder::SubscriptionChangePlan<'_> {
+        builder::SubscriptionChangePlan::new(self)
+    }
+    /**Undo a scheduled cancellation or downgrade
+
+    Takes back what is scheduled but has not happened yet. A `cancelling` subscription becomes `active` again with its periods and anchor unchanged (and goes on to `past_due` in the same step when one of its invoices is overdue); an `active` one with a plan change waiting for the end of the period keeps its plan and quantity, and the `pending_*` fields become null. No money moves. It takes no body. Refusals: 400 when nothing is scheduled, and from every other state: an ended subscription cannot be revived (create a new one), a suspended or overdue one comes back by paying; 403 without `billing:manage`; 404 for an unknown or foreign subscription; 409 for the child of a pack.
+
+    Sends a `POST` request to `/api/v1/subscriptions/{subscription_id}/reactivate`
+
+    Arguments:
+    - `subscription_id`: Id of the subscription.
+    - `idempotency_key`: Makes a retry safe: within 24 hours a repeat with the same key and body answers the stored result (secrets come back as null), a repeat with another body, or while the first still runs, is 409.
+    ```ignore
+    let response = client.subscription_reactivate()
+        .subscription_id(subscription_id)
+        .idempotency_key(idempotency_key)
+        .send()
+        .await;
+    ```*/
+    pub fn subscription_reactivate(&self) -> builder::SubscriptionReactivate<'_> {
+        builder::SubscriptionReactivate::new(self)
     }
     /**Get an uploaded picture
 
@@ -4664,6 +4874,679 @@ pub mod builder {
             }
         }
     }
+    /**Builder for [`Client::admin_subscription_list`]
+
+    [`Client::admin_subscription_list`]: super::Client::admin_subscription_list*/
+    #[derive(Debug, Clone)]
+    pub struct AdminSubscriptionList<'a> {
+        client: &'a super::Client,
+        cursor: Result<Option<::std::string::String>, String>,
+        page: Result<Option<i32>, String>,
+        page_size: Result<Option<i32>, String>,
+        partner_id: Result<Option<::std::string::String>, String>,
+        plan_key: Result<Option<::std::string::String>, String>,
+        service_slug: Result<Option<::std::string::String>, String>,
+        status: Result<Option<::scaicontrol_types::SubscriptionStatus>, String>,
+        tenant_id: Result<Option<::std::string::String>, String>,
+    }
+    impl<'a> AdminSubscriptionList<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                cursor: Ok(None),
+                page: Ok(None),
+                page_size: Ok(None),
+                partner_id: Ok(None),
+                plan_key: Ok(None),
+                service_slug: Ok(None),
+                status: Ok(None),
+                tenant_id: Ok(None),
+            }
+        }
+        pub fn cursor<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.cursor = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `:: std :: string :: String` for cursor failed".to_string());
+            self
+        }
+        pub fn page<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<i32>,
+        {
+            self.page =
+                value.try_into().map(Some).map_err(|_| "conversion to `i32` for page failed".to_string());
+            self
+        }
+        pub fn page_size<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<i32>,
+        {
+            self.page_size = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `i32` for page_size failed".to_string());
+            self
+        }
+        pub fn partner_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.partner_id = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `:: std :: string :: String` for partner_id failed".to_string());
+            self
+        }
+        pub fn plan_key<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.plan_key = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `:: std :: string :: String` for plan_key failed".to_string());
+            self
+        }
+        pub fn service_slug<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.service_slug = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: std :: string :: String` for service_slug failed".to_string()
+            });
+            self
+        }
+        pub fn status<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::SubscriptionStatus>,
+        {
+            self.status = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: scaicontrol_types :: SubscriptionStatus` for status failed".to_string()
+            });
+            self
+        }
+        pub fn tenant_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.tenant_id = value
+                .try_into()
+                .map(Some)
+                .map_err(|_| "conversion to `:: std :: string :: String` for tenant_id failed".to_string());
+            self
+        }
+        ///Sends a `GET` request to `/api/v1/admin/subscriptions`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::SubscriptionPage>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self {
+                client,
+                cursor,
+                page,
+                page_size,
+                partner_id,
+                plan_key,
+                service_slug,
+                status,
+                tenant_id,
+            } = self;
+            let cursor = cursor.map_err(Error::InvalidRequest)?;
+            let page = page.map_err(Error::InvalidRequest)?;
+            let page_size = page_size.map_err(Error::InvalidRequest)?;
+            let partner_id = partner_id.map_err(Error::InvalidRequest)?;
+            let plan_key = plan_key.map_err(Error::InvalidRequest)?;
+            let service_slug = service_slug.map_err(Error::InvalidRequest)?;
+            let status = status.map_err(Error::InvalidRequest)?;
+            let tenant_id = tenant_id.map_err(Error::InvalidRequest)?;
+            let url = format!("{}/api/v1/admin/subscriptions", client.baseurl,);
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .query(&progenitor_client::QueryParam::new("cursor", &cursor))
+                .query(&progenitor_client::QueryParam::new("page", &page))
+                .query(&progenitor_client::QueryParam::new("page_size", &page_size))
+                .query(&progenitor_client::QueryParam::new("partner_id", &partner_id))
+                .query(&progenitor_client::QueryParam::new("plan_key", &plan_key))
+                .query(&progenitor_client::QueryParam::new("service_slug", &service_slug))
+                .query(&progenitor_client::QueryParam::new("status", &status))
+                .query(&progenitor_client::QueryParam::new("tenant_id", &tenant_id))
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_subscription_list" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_subscription_create`]
+
+    [`Client::admin_subscription_create`]: super::Client::admin_subscription_create*/
+    #[derive(Debug, Clone)]
+    pub struct AdminSubscriptionCreate<'a> {
+        client: &'a super::Client,
+        idempotency_key: Result<Option<::std::string::String>, String>,
+        body: Result<::scaicontrol_types::AdminSubscriptionCreateRequest, String>,
+    }
+    impl<'a> AdminSubscriptionCreate<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                idempotency_key: Ok(None),
+                body: Err("body was not initialized".to_string()),
+            }
+        }
+        pub fn idempotency_key<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.idempotency_key = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: std :: string :: String` for idempotency_key failed".to_string()
+            });
+            self
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::AdminSubscriptionCreateRequest>,
+        {
+            self.body = value.try_into().map_err(|_| {
+                "conversion to `:: scaicontrol_types :: AdminSubscriptionCreateRequest` for body failed"
+                    .to_string()
+            });
+            self
+        }
+        ///Sends a `POST` request to `/api/v1/admin/subscriptions`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::SubscriptionEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, idempotency_key, body } = self;
+            let idempotency_key = idempotency_key.map_err(Error::InvalidRequest)?;
+            let body = body.map_err(Error::InvalidRequest)?;
+            let url = format!("{}/api/v1/admin/subscriptions", client.baseurl,);
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(2usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            if let Some(value) = idempotency_key {
+                header_map.append("Idempotency-Key", value.to_string().try_into()?);
+            }
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .post(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .json(&body)
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_subscription_create" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                201u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_subscription_get`]
+
+    [`Client::admin_subscription_get`]: super::Client::admin_subscription_get*/
+    #[derive(Debug, Clone)]
+    pub struct AdminSubscriptionGet<'a> {
+        client: &'a super::Client,
+        subscription_id: Result<::uuid::Uuid, String>,
+    }
+    impl<'a> AdminSubscriptionGet<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self { client: client, subscription_id: Err("subscription_id was not initialized".to_string()) }
+        }
+        pub fn subscription_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.subscription_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for subscription_id failed".to_string());
+            self
+        }
+        ///Sends a `GET` request to `/api/v1/admin/subscriptions/{subscription_id}`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::SubscriptionEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, subscription_id } = self;
+            let subscription_id = subscription_id.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/admin/subscriptions/{}",
+                client.baseurl,
+                encode_path(&subscription_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(1usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .get(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_subscription_get" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_subscription_cancel`]
+
+    [`Client::admin_subscription_cancel`]: super::Client::admin_subscription_cancel*/
+    #[derive(Debug, Clone)]
+    pub struct AdminSubscriptionCancel<'a> {
+        client: &'a super::Client,
+        subscription_id: Result<::uuid::Uuid, String>,
+        idempotency_key: Result<Option<::std::string::String>, String>,
+        body: Result<::scaicontrol_types::AdminCancelRequest, String>,
+    }
+    impl<'a> AdminSubscriptionCancel<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                subscription_id: Err("subscription_id was not initialized".to_string()),
+                idempotency_key: Ok(None),
+                body: Err("body was not initialized".to_string()),
+            }
+        }
+        pub fn subscription_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.subscription_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for subscription_id failed".to_string());
+            self
+        }
+        pub fn idempotency_key<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.idempotency_key = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: std :: string :: String` for idempotency_key failed".to_string()
+            });
+            self
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::AdminCancelRequest>,
+        {
+            self.body = value.try_into().map_err(|_| {
+                "conversion to `:: scaicontrol_types :: AdminCancelRequest` for body failed".to_string()
+            });
+            self
+        }
+        ///Sends a `POST` request to `/api/v1/admin/subscriptions/{subscription_id}/cancel`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::SubscriptionEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, subscription_id, idempotency_key, body } = self;
+            let subscription_id = subscription_id.map_err(Error::InvalidRequest)?;
+            let idempotency_key = idempotency_key.map_err(Error::InvalidRequest)?;
+            let body = body.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/admin/subscriptions/{}/cancel",
+                client.baseurl,
+                encode_path(&subscription_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(2usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            if let Some(value) = idempotency_key {
+                header_map.append("Idempotency-Key", value.to_string().try_into()?);
+            }
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .post(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .json(&body)
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_subscription_cancel" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_subscription_change_plan`]
+
+    [`Client::admin_subscription_change_plan`]: super::Client::admin_subscription_change_plan*/
+    #[derive(Debug, Clone)]
+    pub struct AdminSubscriptionChangePlan<'a> {
+        client: &'a super::Client,
+        subscription_id: Result<::uuid::Uuid, String>,
+        idempotency_key: Result<Option<::std::string::String>, String>,
+        body: Result<::scaicontrol_types::ChangePlanRequest, String>,
+    }
+    impl<'a> AdminSubscriptionChangePlan<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                subscription_id: Err("subscription_id was not initialized".to_string()),
+                idempotency_key: Ok(None),
+                body: Err("body was not initialized".to_string()),
+            }
+        }
+        pub fn subscription_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.subscription_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for subscription_id failed".to_string());
+            self
+        }
+        pub fn idempotency_key<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.idempotency_key = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: std :: string :: String` for idempotency_key failed".to_string()
+            });
+            self
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::ChangePlanRequest>,
+        {
+            self.body = value.try_into().map_err(|_| {
+                "conversion to `:: scaicontrol_types :: ChangePlanRequest` for body failed".to_string()
+            });
+            self
+        }
+        ///Sends a `POST` request to `/api/v1/admin/subscriptions/{subscription_id}/change-plan`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::ChangePlanEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, subscription_id, idempotency_key, body } = self;
+            let subscription_id = subscription_id.map_err(Error::InvalidRequest)?;
+            let idempotency_key = idempotency_key.map_err(Error::InvalidRequest)?;
+            let body = body.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/admin/subscriptions/{}/change-plan",
+                client.baseurl,
+                encode_path(&subscription_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(2usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            if let Some(value) = idempotency_key {
+                header_map.append("Idempotency-Key", value.to_string().try_into()?);
+            }
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .post(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .json(&body)
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_subscription_change_plan" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_subscription_resume`]
+
+    [`Client::admin_subscription_resume`]: super::Client::admin_subscription_resume*/
+    #[derive(Debug, Clone)]
+    pub struct AdminSubscriptionResume<'a> {
+        client: &'a super::Client,
+        subscription_id: Result<::uuid::Uuid, String>,
+        idempotency_key: Result<Option<::std::string::String>, String>,
+    }
+    impl<'a> AdminSubscriptionResume<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                subscription_id: Err("subscription_id was not initialized".to_string()),
+                idempotency_key: Ok(None),
+            }
+        }
+        pub fn subscription_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.subscription_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for subscription_id failed".to_string());
+            self
+        }
+        pub fn idempotency_key<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.idempotency_key = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: std :: string :: String` for idempotency_key failed".to_string()
+            });
+            self
+        }
+        ///Sends a `POST` request to `/api/v1/admin/subscriptions/{subscription_id}/resume`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::SubscriptionEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, subscription_id, idempotency_key } = self;
+            let subscription_id = subscription_id.map_err(Error::InvalidRequest)?;
+            let idempotency_key = idempotency_key.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/admin/subscriptions/{}/resume",
+                client.baseurl,
+                encode_path(&subscription_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(2usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            if let Some(value) = idempotency_key {
+                header_map.append("Idempotency-Key", value.to_string().try_into()?);
+            }
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .post(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_subscription_resume" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::admin_subscription_suspend`]
+
+    [`Client::admin_subscription_suspend`]: super::Client::admin_subscription_suspend*/
+    #[derive(Debug, Clone)]
+    pub struct AdminSubscriptionSuspend<'a> {
+        client: &'a super::Client,
+        subscription_id: Result<::uuid::Uuid, String>,
+        idempotency_key: Result<Option<::std::string::String>, String>,
+        body: Result<::scaicontrol_types::AdminSuspendRequest, String>,
+    }
+    impl<'a> AdminSubscriptionSuspend<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                subscription_id: Err("subscription_id was not initialized".to_string()),
+                idempotency_key: Ok(None),
+                body: Err("body was not initialized".to_string()),
+            }
+        }
+        pub fn subscription_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.subscription_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for subscription_id failed".to_string());
+            self
+        }
+        pub fn idempotency_key<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.idempotency_key = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: std :: string :: String` for idempotency_key failed".to_string()
+            });
+            self
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::AdminSuspendRequest>,
+        {
+            self.body = value.try_into().map_err(|_| {
+                "conversion to `:: scaicontrol_types :: AdminSuspendRequest` for body failed".to_string()
+            });
+            self
+        }
+        ///Sends a `POST` request to `/api/v1/admin/subscriptions/{subscription_id}/suspend`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::SubscriptionEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, subscription_id, idempotency_key, body } = self;
+            let subscription_id = subscription_id.map_err(Error::InvalidRequest)?;
+            let idempotency_key = idempotency_key.map_err(Error::InvalidRequest)?;
+            let body = body.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/admin/subscriptions/{}/suspend",
+                client.baseurl,
+                encode_path(&subscription_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(2usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            if let Some(value) = idempotency_key {
+                header_map.append("Idempotency-Key", value.to_string().try_into()?);
+            }
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .post(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .json(&body)
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "admin_subscription_suspend" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
     /**Builder for [`Client::admin_tenant_list`]
 
     [`Client::admin_tenant_list`]: super::Client::admin_tenant_list*/
@@ -6570,6 +7453,275 @@ pub mod builder {
                 .headers(header_map)
                 .build()?;
             let info = OperationInfo { operation_id: "subscription_get" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::subscription_cancel`]
+
+    [`Client::subscription_cancel`]: super::Client::subscription_cancel*/
+    #[derive(Debug, Clone)]
+    pub struct SubscriptionCancel<'a> {
+        client: &'a super::Client,
+        subscription_id: Result<::uuid::Uuid, String>,
+        idempotency_key: Result<Option<::std::string::String>, String>,
+        body: Result<::scaicontrol_types::CancelRequest, String>,
+    }
+    impl<'a> SubscriptionCancel<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                subscription_id: Err("subscription_id was not initialized".to_string()),
+                idempotency_key: Ok(None),
+                body: Err("body was not initialized".to_string()),
+            }
+        }
+        pub fn subscription_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.subscription_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for subscription_id failed".to_string());
+            self
+        }
+        pub fn idempotency_key<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.idempotency_key = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: std :: string :: String` for idempotency_key failed".to_string()
+            });
+            self
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::CancelRequest>,
+        {
+            self.body = value.try_into().map_err(|_| {
+                "conversion to `:: scaicontrol_types :: CancelRequest` for body failed".to_string()
+            });
+            self
+        }
+        ///Sends a `POST` request to `/api/v1/subscriptions/{subscription_id}/cancel`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::SubscriptionEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, subscription_id, idempotency_key, body } = self;
+            let subscription_id = subscription_id.map_err(Error::InvalidRequest)?;
+            let idempotency_key = idempotency_key.map_err(Error::InvalidRequest)?;
+            let body = body.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/subscriptions/{}/cancel",
+                client.baseurl,
+                encode_path(&subscription_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(2usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            if let Some(value) = idempotency_key {
+                header_map.append("Idempotency-Key", value.to_string().try_into()?);
+            }
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .post(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .json(&body)
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "subscription_cancel" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::subscription_change_plan`]
+
+    [`Client::subscription_change_plan`]: super::Client::subscription_change_plan*/
+    #[derive(Debug, Clone)]
+    pub struct SubscriptionChangePlan<'a> {
+        client: &'a super::Client,
+        subscription_id: Result<::uuid::Uuid, String>,
+        idempotency_key: Result<Option<::std::string::String>, String>,
+        body: Result<::scaicontrol_types::ChangePlanRequest, String>,
+    }
+    impl<'a> SubscriptionChangePlan<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                subscription_id: Err("subscription_id was not initialized".to_string()),
+                idempotency_key: Ok(None),
+                body: Err("body was not initialized".to_string()),
+            }
+        }
+        pub fn subscription_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.subscription_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for subscription_id failed".to_string());
+            self
+        }
+        pub fn idempotency_key<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.idempotency_key = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: std :: string :: String` for idempotency_key failed".to_string()
+            });
+            self
+        }
+        pub fn body<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::scaicontrol_types::ChangePlanRequest>,
+        {
+            self.body = value.try_into().map_err(|_| {
+                "conversion to `:: scaicontrol_types :: ChangePlanRequest` for body failed".to_string()
+            });
+            self
+        }
+        ///Sends a `POST` request to `/api/v1/subscriptions/{subscription_id}/change-plan`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::ChangePlanEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, subscription_id, idempotency_key, body } = self;
+            let subscription_id = subscription_id.map_err(Error::InvalidRequest)?;
+            let idempotency_key = idempotency_key.map_err(Error::InvalidRequest)?;
+            let body = body.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/subscriptions/{}/change-plan",
+                client.baseurl,
+                encode_path(&subscription_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(2usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            if let Some(value) = idempotency_key {
+                header_map.append("Idempotency-Key", value.to_string().try_into()?);
+            }
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .post(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .json(&body)
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "subscription_change_plan" };
+            client.pre(&mut request, &info).await?;
+            let result = client.exec(request, &info).await;
+            client.post(&result, &info).await?;
+            let response = result?;
+            match response.status().as_u16() {
+                200u16 => ResponseValue::from_response(response).await,
+                400u16..=499u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                500u16..=599u16 => Err(Error::ErrorResponse(ResponseValue::from_response(response).await?)),
+                _ => Err(Error::UnexpectedResponse(response)),
+            }
+        }
+    }
+    /**Builder for [`Client::subscription_reactivate`]
+
+    [`Client::subscription_reactivate`]: super::Client::subscription_reactivate*/
+    #[derive(Debug, Clone)]
+    pub struct SubscriptionReactivate<'a> {
+        client: &'a super::Client,
+        subscription_id: Result<::uuid::Uuid, String>,
+        idempotency_key: Result<Option<::std::string::String>, String>,
+    }
+    impl<'a> SubscriptionReactivate<'a> {
+        pub fn new(client: &'a super::Client) -> Self {
+            Self {
+                client: client,
+                subscription_id: Err("subscription_id was not initialized".to_string()),
+                idempotency_key: Ok(None),
+            }
+        }
+        pub fn subscription_id<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::uuid::Uuid>,
+        {
+            self.subscription_id = value
+                .try_into()
+                .map_err(|_| "conversion to `:: uuid :: Uuid` for subscription_id failed".to_string());
+            self
+        }
+        pub fn idempotency_key<V>(mut self, value: V) -> Self
+        where
+            V: std::convert::TryInto<::std::string::String>,
+        {
+            self.idempotency_key = value.try_into().map(Some).map_err(|_| {
+                "conversion to `:: std :: string :: String` for idempotency_key failed".to_string()
+            });
+            self
+        }
+        ///Sends a `POST` request to `/api/v1/subscriptions/{subscription_id}/reactivate`
+        pub async fn send(
+            self,
+        ) -> Result<
+            ResponseValue<::scaicontrol_types::SubscriptionEnvelope>,
+            Error<::scaicontrol_types::ErrorEnvelope>,
+        > {
+            let Self { client, subscription_id, idempotency_key } = self;
+            let subscription_id = subscription_id.map_err(Error::InvalidRequest)?;
+            let idempotency_key = idempotency_key.map_err(Error::InvalidRequest)?;
+            let url = format!(
+                "{}/api/v1/subscriptions/{}/reactivate",
+                client.baseurl,
+                encode_path(&subscription_id.to_string()),
+            );
+            let mut header_map = ::reqwest::header::HeaderMap::with_capacity(2usize);
+            header_map.append(
+                ::reqwest::header::HeaderName::from_static("api-version"),
+                ::reqwest::header::HeaderValue::from_static(super::Client::api_version()),
+            );
+            if let Some(value) = idempotency_key {
+                header_map.append("Idempotency-Key", value.to_string().try_into()?);
+            }
+            #[allow(unused_mut)]
+            let mut request = client
+                .client
+                .post(url)
+                .header(
+                    ::reqwest::header::ACCEPT,
+                    ::reqwest::header::HeaderValue::from_static("application/json"),
+                )
+                .headers(header_map)
+                .build()?;
+            let info = OperationInfo { operation_id: "subscription_reactivate" };
             client.pre(&mut request, &info).await?;
             let result = client.exec(request, &info).await;
             client.post(&result, &info).await?;

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod admin_billing;
 pub mod admin_partners;
+pub mod admin_subscriptions;
 pub mod admin_tenants;
 pub mod admin_users;
 pub mod admin_webhook_subscriptions;
@@ -21,6 +22,7 @@ pub mod uploads;
 pub use admin::*;
 pub use admin_billing::*;
 pub use admin_partners::*;
+pub use admin_subscriptions::*;
 pub use admin_tenants::*;
 pub use admin_users::*;
 pub use admin_webhook_subscriptions::*;

@@ -6,6 +6,110 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use validator::Validate as _;
 
+/// Why the customer leaves; may be empty.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, validator::Validate)]
+#[serde(deny_unknown_fields)]
+pub struct CancelRequest {
+    /// Why, in the customer's words; kept as `cancellation_reason`.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::support::present")]
+    #[schemars(with = "String")]
+    #[validate(length(min = 1, max = 1000))]
+    pub reason: Option<String>,
+}
+
+/// A subscription and what a change of it costs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ChangePlanEnvelope {
+    /// The subscription and the amounts.
+    pub data: models::ChangePlanResponse,
+    /// About this answer.
+    pub meta: models::ResponseMeta,
+}
+
+/// What to change. At least one of plan and quantity must be there, and the plan by `plan_id` or by
+/// `plan_key`, not both.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, validator::Validate)]
+#[serde(deny_unknown_fields)]
+pub struct ChangePlanRequest {
+    /// Id of the new plan; the present one stays when neither id nor key is given.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::support::present")]
+    #[schemars(with = "uuid::Uuid")]
+    pub plan_id: Option<uuid::Uuid>,
+    /// Key of the new plan, instead of its id: slug of the service, a dot, slug of the plan.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::support::present")]
+    #[schemars(with = "String")]
+    #[schemars(regex(pattern = r#"^[a-z0-9][a-z0-9_-]{0,63}\.[a-z0-9][a-z0-9_-]{0,63}$"#))]
+    #[validate(length(min = 3, max = 129), regex(path = *crate::patterns::PLAN_KEY, message = "must match ^[a-z0-9][a-z0-9_-]{0,63}\\.[a-z0-9][a-z0-9_-]{0,63}$"))]
+    pub plan_key: Option<String>,
+    /// New quantity; the present one stays when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::support::present")]
+    #[schemars(with = "i32")]
+    #[validate(range(min = 1, max = 1000000))]
+    pub quantity: Option<i32>,
+    /// When it takes effect; `auto` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::support::present")]
+    #[schemars(with = "models::ChangePlanTiming")]
+    pub timing: Option<models::ChangePlanTiming>,
+    /// Only show what would happen and be billed, store nothing; false when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::support::present")]
+    #[schemars(with = "bool")]
+    pub dry_run: Option<bool>,
+}
+
+/// A subscription and what a change of it costs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ChangePlanResponse {
+    /// The subscription after the change; with `dry_run`, as it would be.
+    pub subscription: models::SubscriptionResponse,
+    /// What the change bills.
+    pub proration: models::Proration,
+}
+
+/// When a change of plan or quantity takes effect. `auto`: at once when the monthly recurring revenue
+/// rises or stays equal, at the end of the current period when it falls. `immediate`: at once, with
+/// proration. `period_end`: at the end of the current period, without proration.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ChangePlanTiming {
+    #[serde(rename = "auto")]
+    Auto,
+    #[serde(rename = "immediate")]
+    Immediate,
+    #[serde(rename = "period_end")]
+    PeriodEnd,
+}
+
+impl ChangePlanTiming {
+    pub const ALL: &[Self] = &[Self::Auto, Self::Immediate, Self::PeriodEnd];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Immediate => "immediate",
+            Self::PeriodEnd => "period_end",
+        }
+    }
+}
+
+crate::support::name_of_enum!(ChangePlanTiming, "auto, immediate, period_end");
+
+/// What a change bills for base prices, before tax; usage up to the change is not in it. All amounts are
+/// 0 for a change at the end of the period and during a trial.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Proration {
+    /// Credit for the unused share of what was billed for this period, minor units, as a positive number.
+    #[schemars(range(min = 0, max = 900719925474099_i64))]
+    pub credit_cents: i64,
+    /// Charge for the remaining share of the new price (all of it when the billing period changes), minor
+    /// units.
+    #[schemars(range(min = 0, max = 900719925474099_i64))]
+    pub charge_cents: i64,
+    /// Charge less credit, minor units; below 0 the credit is issued as a credit note.
+    #[schemars(range(min = -900719925474099_i64, max = 900719925474099_i64))]
+    pub net_cents: i64,
+    /// When the change takes effect, UTC: now, or the end of the current period.
+    pub effective_at: chrono::DateTime<chrono::Utc>,
+}
+
 /// A subscription to start. Exactly one of `plan_id` and `plan_key` must be there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, validator::Validate)]
 #[serde(deny_unknown_fields)]

@@ -121,20 +121,19 @@ pub struct Proration {
 
 /// A plan change inside a period.
 ///
-/// `billed` is what was billed for the current period, net of credit notes; `left` the share of the period that
-/// remains. `new_price` is the new plan's price times the quantity. With the same interval only the remaining
-/// share of it is charged; with another interval a whole new period begins (`whole_period`).
+/// `billed` is what was billed for the stretch that runs, net of credit notes, and `unused` the share of it that
+/// remains. `new_price` is the new plan's price times the quantity, and `charged` the share of a whole period that it is
+/// charged for: the rest of the present one, or all of a new one when the interval changes.
 ///
 /// # Errors
 /// [`MoneyError::Overflow`].
 pub fn plan_change(
     billed: Cents,
+    unused: Ratio,
     new_price: Cents,
-    left: Ratio,
-    whole_period: bool,
+    charged: Ratio,
 ) -> Result<Proration, MoneyError> {
-    let credit_cents = left.of(billed)?;
-    let charge_cents = if whole_period { new_price } else { left.of(new_price)? };
+    let (credit_cents, charge_cents) = (unused.of(billed)?, charged.of(new_price)?);
     Ok(Proration { credit_cents, charge_cents, net_cents: charge_cents.sub(credit_cents)? })
 }
 
@@ -167,12 +166,12 @@ mod tests {
     #[test]
     fn plan_changes() {
         let left = Ratio::new(1, 3).expect("ratio");
-        let same = plan_change(Cents(1000), Cents(4000), left, false).expect("proration");
+        let same = plan_change(Cents(1000), left, Cents(4000), left).expect("proration");
         assert_eq!(
             (same.credit_cents, same.charge_cents, same.net_cents),
             (Cents(333), Cents(1333), Cents(1000))
         );
-        let other = plan_change(Cents(1000), Cents(40000), left, true).expect("proration");
+        let other = plan_change(Cents(1000), left, Cents(40000), Ratio::ONE).expect("proration");
         assert_eq!(
             (other.credit_cents, other.charge_cents, other.net_cents),
             (Cents(333), Cents(40000), Cents(39667))

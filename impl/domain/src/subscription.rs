@@ -197,7 +197,7 @@ text_enum! {
 /// A trial is swapped at once whatever is asked: no money moves in it.
 pub fn is_immediate(state: State, timing: Timing, mrr_before: Cents, mrr_after: Cents) -> bool {
     match (state, timing) {
-        (State::Trialing, Timing::Auto) | (_, Timing::Immediate) => true,
+        (State::Trialing, _) | (_, Timing::Immediate) => true,
         (_, Timing::PeriodEnd) => false,
         (_, Timing::Auto) => mrr_before <= mrr_after,
     }

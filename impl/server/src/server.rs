@@ -91,6 +91,7 @@ pub fn api() -> Api {
     api::admin::register::<Handlers>(&mut all);
     api::admin_billing::register::<Handlers>(&mut all);
     api::admin_partners::register::<Handlers>(&mut all);
+    api::admin_subscriptions::register::<Handlers>(&mut all);
     api::admin_tenants::register::<Handlers>(&mut all);
     api::auth::register::<Handlers>(&mut all);
     api::billing::register::<Handlers>(&mut all);

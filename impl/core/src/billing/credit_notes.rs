@@ -54,25 +54,75 @@ pub async fn create(
                 return Err(Error::conflict("no money is held for the invoice that could be refunded"));
             }
             let note = original.take_back(body.lines.as_deref())?;
-            let written = write(conn, op, &original, &note, &body.reason).await?;
-            let split = invoice.now.credit(note.gross, refund).map_err(Error::internal)?;
-            let id = written.row.invoice_id;
-            invoice.settle_credit_note(conn, op, id, split, &body.reason).await?;
-            invoice.save(conn, op, op.now).await?;
-            let after = view::invoice(&invoice.row)?;
-            let entry = audit_entry(&invoice.row, &body.reason);
-            audit::record(conn, op, entry, Some(&invoice.before), Some(&after)).await?;
-            let (row, lines) = issue(conn, op, written).await?;
-            view::detail(&row, &lines)
+            let how = How { refund, reason: &body.reason, because: None };
+            carry_out(conn, op, &mut invoice, (&original, &note), how).await
         })
         .await
+}
+
+/// How a part of an invoice is taken back.
+struct How<'a> {
+    /// Whether money that was paid goes back, instead of becoming credit.
+    refund: bool,
+    reason: &'a str,
+    /// What made the amount, where it was computed.
+    because: Option<&'a serde_json::Value>,
+}
+
+/// Writes the credit note, settles it with the invoice, and issues it.
+async fn carry_out(
+    conn: &mut Conn,
+    op: &OpContext,
+    invoice: &mut settle::Settling,
+    (original, note): (&Original, &CreditNote),
+    how: How<'_>,
+) -> Result<InvoiceDetailResponse> {
+    let mut written = write(conn, op, original, note, how.reason).await?;
+    if let (Some(because), Some(line)) = (how.because, written.lines.first_mut()) {
+        let explanation = line.explanation.get_or_insert_default();
+        explanation["because"] = because.clone();
+        diesel::update(&*line).set(&*line).execute(conn).await?;
+    }
+    let split = invoice.now.credit(note.gross, how.refund).map_err(Error::internal)?;
+    let id = written.row.invoice_id;
+    invoice.settle_credit_note(conn, op, id, split, how.reason).await?;
+    invoice.save(conn, op, op.now).await?;
+    let after = view::invoice(&invoice.row)?;
+    let entry = audit_entry(&invoice.row, how.reason);
+    audit::record(conn, op, entry, Some(&invoice.before), Some(&after)).await?;
+    let (row, lines) = issue(conn, op, written).await?;
+    view::detail(&row, &lines)
+}
+
+/// Takes parts of lines of an issued invoice back by a credit note, for a credit line that cannot stand on an invoice of
+/// its own: its description is the reason, and what its amount was computed from goes with it. What was paid becomes
+/// credit.
+pub(super) async fn take_back(
+    conn: &mut Conn,
+    op: &OpContext,
+    invoice_id: Uuid,
+    parts: &[(Uuid, Cents)],
+    line: &LineRow,
+) -> Result<InvoiceDetailResponse> {
+    let mut invoice = settle::lock(conn, invoice_id, "credited").await?;
+    let original = Original::load(conn, &invoice.row).await?;
+    let asked: Vec<(usize, Option<Cents>)> = parts
+        .iter()
+        .filter_map(|(id, net)| {
+            let index = original.lines.iter().position(|l| l.line_item_id == *id)?;
+            Some((index, Some(*net)))
+        })
+        .collect();
+    let note = rules::of_lines(&original.invoiced, &asked).map_err(refusal)?;
+    let how = How { refund: false, reason: &line.description, because: line.explanation.as_ref() };
+    carry_out(conn, op, &mut invoice, (&original, &note), how).await
 }
 
 /// An invoice, and what was taken back of it before.
 #[derive(Debug)]
 pub struct Original {
     row: InvoiceRow,
-    lines: Vec<LineRow>,
+    pub(super) lines: Vec<LineRow>,
     details: VatDetails,
     /// The lines as the rules know them, in their order.
     pub invoiced: Vec<InvoicedLine>,

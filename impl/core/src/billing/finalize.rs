@@ -5,8 +5,9 @@
 //! locked from there to the commit, which is a moment, so that numbers have no gap however many finalize at once and
 //! wherever one is killed. When anything fails the draft is as it was.
 //!
-//! No line of today refers to the invoice that it takes back, so a sum below 0 cannot be turned into credit notes, and is
-//! refused.
+//! An invoice never comes to less than 0: credit lines that would make it so become credit notes of the invoices that they
+//! take back, see [`super::credit_lines`]. When nothing else was on the draft, the credit note takes its place.
+use super::credit_lines;
 use super::issue::{self, Unissued};
 use super::store::{self, InvoiceRow, LineRow};
 use super::tax::{self, Parties, Taxed};
@@ -56,14 +57,38 @@ pub async fn in_tx(
     let currency = Currency::parse(&draft.currency).map_err(Error::internal)?;
     let timezone = parse_timezone(&parties.seller.timezone).map_err(Error::internal)?;
     let issue_date = local_date(op.now, timezone).map_err(Error::internal)?;
-    let taxed = tax::tax(&parties, &before, currency, issue_date, draft.tax_point_date, &settings)?;
+    let tax_of =
+        |lines: &[LineRow]| tax::tax(&parties, lines, currency, issue_date, draft.tax_point_date, &settings);
+    let mut reversals = credit_lines::load(conn, &before).await?;
+    let mut wanted = credit_lines::referring(&before, &reversals);
+    let mut taxed = tax_of(&wanted);
+    if !reversals.is_empty() && taxed.as_ref().map_or(true, |taxed| taxed.totals.total < Cents(0)) {
+        let (rest, note) = credit_lines::as_credit_notes(conn, op, &wanted, &reversals).await?;
+        if let (true, Some(note)) = (rest.is_empty(), note) {
+            credit_lines::replace_draft(conn, &draft, note.id).await?;
+            audit::record(
+                conn,
+                op,
+                drafts::audited(&draft),
+                Some(&view::detail(&draft, &before)?),
+                None::<&()>,
+            )
+            .await?;
+            return Ok(note);
+        }
+        (wanted, reversals) = (rest, vec![]);
+        taxed = tax_of(&wanted);
+    }
+    let taxed = taxed?;
     if taxed.totals.total < Cents(0) {
         return Err(Error::field("line_items", "add up to less than 0"));
     }
 
     let is_operator = operator == Some(draft.partner_id.as_str());
-    let lines = decided(&before, &taxed, if is_operator { None } else { Some(&settings) })?;
+    let mut lines = decided(&wanted, &taxed, if is_operator { None } else { Some(&settings) })?;
+    credit_lines::settle_cost(&mut lines, &reversals, is_operator);
     store::replace_lines(conn, &before, &lines).await?;
+    credit_lines::link(conn, &lines, &reversals).await?;
     let mut row = frozen(op, &draft, &parties, &taxed, issue_date, &settings)?;
     let credit_applied = payments::apply_credit(conn, op, &mut row).await?;
     let paid = match credit_applied {

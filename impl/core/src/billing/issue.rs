@@ -69,7 +69,7 @@ async fn einvoice(
     document: &Document,
     placeholder: Option<String>,
 ) -> Result<original::Checked> {
-    let mut about = documents::circumstances(conn, row).await?;
+    let mut about = documents::circumstances(conn, row, lines).await?;
     about.credit_applied_cents = document.credit_applied.0;
     let numbered = InvoiceRow { number: placeholder, ..row.clone() };
     let format = original::format_of(conn, row).await?;

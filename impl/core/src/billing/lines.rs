@@ -3,19 +3,19 @@
 //! The explanation of a line is enough to compute its amount again, by somebody who has nothing but the line.
 use super::store::LineRow;
 use crate::catalog::{self, PlanPrice};
-use crate::db::schema::{segments, subscription_periods};
+use crate::db::schema::segments;
 use crate::db::{Conn, take_role};
 use crate::error::{Error, Result};
 use crate::metering::totals::{self, SegmentUsage};
 use crate::op::{OpContext, Scope};
-use crate::subscriptions::store::{BilledItemRow, PeriodRow, SegmentRow};
+use crate::subscriptions::store::{BilledItemRow, SegmentRow};
+use crate::subscriptions::{billed, periods};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use rust_decimal::Decimal;
 use scaicontrol_domain::explanation::{Computation, EventRange, Explanation, Segment};
-use scaicontrol_domain::invoice::line_amount;
 use scaicontrol_domain::money::Cents;
 use scaicontrol_domain::period::local_date;
 use scaicontrol_domain::proration::Ratio;
@@ -33,38 +33,39 @@ pub async fn of_item(
 ) -> Result<Vec<LineRow>> {
     match (item.source_type.as_str(), item.kind.as_str()) {
         ("subscription", "base") => base(conn, op, item, timezone).await,
+        ("subscription", "proration") => super::proration::lines(conn, op, item, timezone).await,
         ("segment", "usage") => usage(conn, op, item, timezone).await,
         (source, kind) => Err(Error::internal(format!("nothing bills {kind} of a {source}"))),
     }
 }
 
-/// The base price of a period, in advance: price × quantity.
+/// The base price of a period, in advance: price × quantity, or the share of it that the period has of a whole one.
 async fn base(conn: &mut Conn, op: &OpContext, item: &BilledItemRow, timezone: Tz) -> Result<Vec<LineRow>> {
-    use subscription_periods as t;
-    let period: PeriodRow = t::table
-        .filter(t::tenant_id.eq(&item.tenant_id).and(t::subscription_id.eq(item.source_id)))
-        .filter(t::starts_at.eq(item.period_start))
-        .select(PeriodRow::as_select())
-        .first(conn)
-        .await?;
+    let period = billed::period_from(conn, &item.tenant_id, item.source_id, item.period_start).await?;
+    let period = period.ok_or_else(|| Error::internal("an item of a period that is not there"))?;
     let price = catalog::plan_version(conn, period.plan_id, period.plan_version).await?;
-    if price.base_price_cents == 0 {
-        return Ok(vec![]);
-    }
-    let (quantity, unit_price) = (Decimal::from(period.quantity), Decimal::from(price.base_price_cents));
-    let mut line = blank(op, item, &price);
-    line.kind = "base".into();
-    line.description = format!("{} – {}", price.service_name, price.plan.name);
-    (line.quantity, line.unit_price_cents) = (quantity, unit_price);
-    line.amount_cents = line_amount(quantity, unit_price, Decimal::ONE).map_err(Error::internal)?.0;
-    line.period_start = Some(local_date(period.starts_at, timezone).map_err(Error::internal)?);
-    line.period_end = period.ends_at.map(|end| last_day(end, timezone)).transpose()?;
+    let share = periods::share(&period)?;
     let computation = Computation::Base {
         price_cents: Cents(price.base_price_cents),
         quantity: period.quantity.into(),
-        share: Ratio::ONE,
+        share,
     };
-    let more = json!({"period_start": period.starts_at, "period_end": period.ends_at});
+    let amount = computation.amount().map_err(Error::internal)?;
+    if amount == Cents::ZERO {
+        return Ok(vec![]);
+    }
+    let mut line = blank(op, item, &price);
+    line.kind = "base".into();
+    line.description = format!("{} – {}", price.service_name, price.plan.name);
+    (line.quantity, line.unit_price_cents) = if share == Ratio::ONE {
+        (Decimal::from(period.quantity), Decimal::from(price.base_price_cents))
+    } else {
+        (Decimal::ONE, Decimal::from(amount.0))
+    };
+    line.amount_cents = amount.0;
+    line.period_start = Some(local_date(period.starts_at, timezone).map_err(Error::internal)?);
+    line.period_end = period.billed_until.map(|end| last_day(end, timezone)).transpose()?;
+    let more = json!({"period_start": period.starts_at, "period_end": period.billed_until});
     line.explanation = Some(explanation(computation, &price, more)?);
     Ok(vec![line])
 }
@@ -130,7 +131,7 @@ pub fn priced_segment(
 }
 
 /// What is stored with a line: the computation that makes its amount, and where its prices come from.
-fn explanation(
+pub(super) fn explanation(
     computation: Computation,
     price: &PlanPrice,
     more: serde_json::Value,
@@ -164,7 +165,7 @@ fn describe(
     }
 }
 
-fn blank(op: &OpContext, item: &BilledItemRow, price: &PlanPrice) -> LineRow {
+pub(super) fn blank(op: &OpContext, item: &BilledItemRow, price: &PlanPrice) -> LineRow {
     LineRow {
         tenant_id: item.tenant_id.clone(),
         line_item_id: op.id(),

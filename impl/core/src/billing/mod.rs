@@ -2,12 +2,14 @@
 //!
 //! [`run`] finds what is due and writes drafts; [`drafts`] is what finance does to a draft by hand; [`finalize`] makes a
 //! draft a document. From its number on a document never changes: what happens later is other documents and journals.
+pub mod credit_lines;
 pub mod credit_notes;
 pub mod drafts;
 pub mod finalize;
 pub mod issue;
 pub mod lines;
 pub mod overview;
+mod proration;
 pub mod run;
 pub mod store;
 pub mod tax;

@@ -275,8 +275,18 @@ fn request(line: &LineRow, otherwise: NaiveDate) -> Result<LineRequest> {
         line.requested_tax_category.as_deref().map(|c| c.parse::<Category>().map_err(Error::internal));
     Ok(LineRequest {
         tax_point: line.tax_date.unwrap_or(otherwise),
-        request: Request::of(line.requested_tax_rate, category.transpose()?),
+        request: match reversed(line) {
+            Some(decision) => Request::Reverses(Box::new(decision)),
+            None => Request::of(line.requested_tax_rate, category.transpose()?),
+        },
     })
+}
+
+/// The decision of the line that a credit line takes back, once it is known.
+fn reversed(line: &LineRow) -> Option<Decision> {
+    let explanation = line.explanation.as_ref()?;
+    explanation.get("credited_line_item_id")?;
+    serde_json::from_value(explanation.get("tax")?.clone()).ok()
 }
 
 fn rates(settings: &Settings) -> Result<Rates> {

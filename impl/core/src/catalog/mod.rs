@@ -143,6 +143,21 @@ pub async fn find_plan_for_admin(
     sold(plan, plan_id.is_some())
 }
 
+/// The plan that a running subscription is to be changed to, by its id or its key. Whether it may be is up to the rules.
+/// Unless `any` plan will do, it must be public, or the one that is there already.
+///
+/// Errors: 400 unless exactly one of the two is given; 404 when it is unknown or not public.
+pub async fn find_plan_for_change(
+    conn: &mut Conn,
+    plan_id: Option<Uuid>,
+    plan_key: Option<&str>,
+    present: Uuid,
+    any: bool,
+) -> Result<PlanRow> {
+    let (plan, _) = find_plan(conn, plan_id, plan_key).await?;
+    if any || plan.is_public || plan.plan_id == present { Ok(plan) } else { Err(Error::NotFound("plan")) }
+}
+
 fn sold(plan: PlanRow, by_id: bool) -> Result<PlanRow> {
     let field = if by_id { "plan_id" } else { "plan_key" };
     if plan.is_active { Ok(plan) } else { Err(Error::field(field, "the plan is no longer sold")) }

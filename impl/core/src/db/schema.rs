@@ -581,6 +581,24 @@ diesel::table! {
         plan_version -> Integer,
         quantity -> Integer,
         created_at -> Timestamptz,
+        billed_until -> Nullable<Timestamptz>,
+        whole_starts_at -> Timestamptz,
+        whole_ends_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    period_credits (tenant_id, subscription_id, at) {
+        tenant_id -> Text,
+        subscription_id -> Uuid,
+        at -> Timestamptz,
+        partner_id -> Text,
+        period_id -> Uuid,
+        billed_item_id -> Uuid,
+        billed_cents -> BigInt,
+        seconds -> BigInt,
+        of_seconds -> BigInt,
+        created_at -> Timestamptz,
     }
 }
 
@@ -847,4 +865,5 @@ diesel::table! {
 }
 
 diesel::allow_tables_to_appear_in_same_query!(subscriptions, services);
+diesel::allow_tables_to_appear_in_same_query!(subscriptions, plans);
 diesel::allow_tables_to_appear_in_same_query!(plans, services);

@@ -80,7 +80,7 @@ impl Issued {
             return Err(Error::conflict("the document has no number yet"));
         }
         let lines = billing::store::lines(conn, &row.tenant_id, invoice_id).await?;
-        let about = circumstances(conn, &row).await?;
+        let about = circumstances(conn, &row, &lines).await?;
         Ok(Issued { row, lines, about })
     }
 
@@ -90,7 +90,7 @@ impl Issued {
 }
 
 /// What a document refers to and was settled with.
-pub async fn circumstances(conn: &mut Conn, row: &InvoiceRow) -> Result<Circumstances> {
+pub async fn circumstances(conn: &mut Conn, row: &InvoiceRow, lines: &[LineRow]) -> Result<Circumstances> {
     use payment_allocations as a;
     let applied: Vec<i64> = a::table
         .filter(a::tenant_id.eq(&row.tenant_id).and(a::invoice_id.eq(row.invoice_id)))
@@ -103,6 +103,14 @@ pub async fn circumstances(conn: &mut Conn, row: &InvoiceRow) -> Result<Circumst
         && let Some(preceding) = original::reference(conn, &row.tenant_id, invoice_id).await?
     {
         about.preceding.push((None, preceding));
+    }
+    for line in lines.iter().filter(|line| line.amount_cents < 0) {
+        let credited = line.explanation.as_ref().and_then(|e| e.get("credited_invoice_id")?.as_str());
+        if let Some(invoice_id) = credited.and_then(|id| id.parse().ok())
+            && let Some(preceding) = original::reference(conn, &row.tenant_id, invoice_id).await?
+        {
+            about.preceding.push((Some(line.line_item_id), preceding));
+        }
     }
     Ok(about)
 }

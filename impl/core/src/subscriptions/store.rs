@@ -1,7 +1,8 @@
 //! SQL of subscriptions, their periods and segments.
 use crate::db::Conn;
 use crate::db::schema::{
-    billed_items, billing_profiles, mrr_changes, segments, subscription_periods, subscriptions,
+    billed_items, billing_profiles, mrr_changes, partners, segments, subscription_periods, subscriptions,
+    tenants,
 };
 use crate::db::statement::statement;
 use crate::error::{Error, Result, on_conflict};
@@ -71,6 +72,9 @@ pub struct PeriodRow {
     pub plan_version: i32,
     pub quantity: i32,
     pub created_at: DateTime<Utc>,
+    pub billed_until: Option<DateTime<Utc>>,
+    pub whole_starts_at: DateTime<Utc>,
+    pub whole_ends_at: Option<DateTime<Utc>>,
 }
 
 /// A row of `segments`.
@@ -136,6 +140,17 @@ pub async fn owner(conn: &mut Conn) -> Result<Owner> {
         .await
         .optional()?;
     owner.ok_or(Error::NotFound("tenant"))
+}
+
+/// The same of a tenant that the caller, an administrator, sees.
+///
+/// Errors: 404.
+pub async fn owner_of(conn: &mut Conn, tenant_id: &str) -> Result<Owner> {
+    let partner_id: Option<String> =
+        tenants::table.find(tenant_id).select(tenants::partner_id).first(conn).await.optional()?;
+    let partner_id = partner_id.ok_or(Error::NotFound("tenant"))?;
+    let timezone = partners::table.find(&partner_id).select(partners::timezone).first(conn).await?;
+    Ok(Owner { partner_id, timezone })
 }
 
 /// Whether the tenant has a billing profile.
@@ -265,11 +280,13 @@ pub async fn due(
     Ok(query.load(conn).await?)
 }
 
-/// Past due subscriptions with a line on the invoice, and none on another one that is overdue.
+/// Subscriptions that an unpaid invoice holds down (past due, or suspended by dunning) with a line on the invoice, and none
+/// on another one that is overdue.
 pub async fn waiting_for(conn: &mut Conn, tenant_id: &str, invoice_id: Uuid) -> Result<Vec<Uuid>> {
     let rows: Vec<(Uuid,)> = statement::<(SqlUuid,)>(
         "SELECT s.subscription_id FROM subscriptions s
-         WHERE s.tenant_id = $1 AND s.status = 'past_due' AND EXISTS (SELECT 1 FROM invoice_lines l
+         WHERE s.tenant_id = $1 AND (s.status = 'past_due' OR (s.status = 'suspended' AND s.suspension_reason = 'dunning'))
+           AND EXISTS (SELECT 1 FROM invoice_lines l
              WHERE l.tenant_id = s.tenant_id AND l.invoice_id = $2 AND l.subscription_id = s.subscription_id)
            AND NOT EXISTS (SELECT 1 FROM invoices i JOIN invoice_lines l USING (tenant_id, invoice_id)
              WHERE i.tenant_id = s.tenant_id AND i.due_cents > 0 AND (i.status = 'past_due' OR i.payment_reversed_at IS NOT NULL)
@@ -280,6 +297,23 @@ pub async fn waiting_for(conn: &mut Conn, tenant_id: &str, invoice_id: Uuid) -> 
     .load(conn)
     .await?;
     Ok(rows.into_iter().map(|(id,)| id).collect())
+}
+
+/// Number of the oldest overdue invoice with a line of the subscription.
+pub async fn overdue(conn: &mut Conn, sub: &SubscriptionRow) -> Result<Option<String>> {
+    let found: Option<(String,)> = statement::<(Text,)>(
+        "SELECT i.number FROM invoices i
+         WHERE i.tenant_id = $1 AND i.number IS NOT NULL AND i.due_cents > 0
+           AND (i.status = 'past_due' OR i.payment_reversed_at IS NOT NULL) AND EXISTS (SELECT 1 FROM invoice_lines l
+             WHERE l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id AND l.subscription_id = $2)
+         ORDER BY i.issue_date, i.invoice_id LIMIT 1",
+    )
+    .bind::<Text, _>(&sub.tenant_id)
+    .bind::<SqlUuid, _>(sub.subscription_id)
+    .get_result(conn)
+    .await
+    .optional()?;
+    Ok(found.map(|(number,)| number))
 }
 
 /// Adds a billing period.
@@ -297,32 +331,28 @@ pub async fn last_ordinal(conn: &mut Conn, tenant_id: &str, subscription_id: Uui
     Ok(last.first(conn).await?)
 }
 
-/// The plan and version that the newest billing period is priced by.
-pub async fn last_period_price(
+/// The newest segment of a subscription.
+pub async fn last_segment(
     conn: &mut Conn,
     tenant_id: &str,
     subscription_id: Uuid,
-) -> Result<Option<(Uuid, i32)>> {
-    use subscription_periods as t;
+) -> Result<Option<SegmentRow>> {
+    use segments as t;
     let last = t::table
         .filter(t::tenant_id.eq(tenant_id).and(t::subscription_id.eq(subscription_id)))
-        .select((t::plan_id, t::plan_version))
+        .select(SegmentRow::as_select())
         .order(t::starts_at.desc());
     Ok(last.first(conn).await.optional()?)
 }
 
-/// The plan and version that the newest segment is priced by.
-pub async fn last_segment_price(
-    conn: &mut Conn,
-    tenant_id: &str,
-    subscription_id: Uuid,
-) -> Result<Option<(Uuid, i32)>> {
+/// Ends a segment earlier; waits for whoever is counting in it.
+pub async fn end_segment(conn: &mut Conn, row: &SegmentRow, at: DateTime<Utc>) -> Result<()> {
     use segments as t;
-    let last = t::table
-        .filter(t::tenant_id.eq(tenant_id).and(t::subscription_id.eq(subscription_id)))
-        .select((t::plan_id, t::plan_version))
-        .order(t::starts_at.desc());
-    Ok(last.first(conn).await.optional()?)
+    diesel::update(t::table.find((&row.tenant_id, row.segment_id)))
+        .set(t::ends_at.eq(at))
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 /// Adds a segment.

@@ -5,10 +5,11 @@ use crate::db::Conn;
 use crate::error::{Error, Result};
 use crate::op::OpContext;
 use chrono::{DateTime, Utc};
+use scaicontrol_domain::ids::plan_key;
 use scaicontrol_domain::subscription::State;
 use scaicontrol_types::{
-    ChangeKind, EventSubscriptionActivated, EventSubscriptionCancelled, EventSubscriptionChanged, OwnerKind,
-    SubscriptionResponse, TerminalState,
+    ChangeKind, EventSubscriptionActivated, EventSubscriptionCancelled, EventSubscriptionChanged,
+    EventSubscriptionResumed, EventSubscriptionSuspended, OwnerKind, SubscriptionResponse, TerminalState,
 };
 use std::collections::btree_map::{BTreeMap, Entry};
 
@@ -22,7 +23,7 @@ pub fn response(sub: &SubscriptionRow, service_slug: &str, plan_slug: &str) -> R
         service_id: s.service_id,
         service_slug: service_slug.into(),
         plan_id: s.plan_id,
-        plan_key: format!("{service_slug}.{plan_slug}"),
+        plan_key: plan_key(service_slug, plan_slug),
         quantity: s.quantity,
         status: parse(&s.status)?,
         billing_period: parse(&s.billing_period)?,
@@ -93,13 +94,13 @@ pub fn activated_event(sub: &SubscriptionRow, price: &PlanPrice) -> Result<Event
     })
 }
 
-/// Data of `subscription.changed`.
+/// Data of `subscription.changed`. `plan_before` is the slug of the plan that it had.
 pub fn changed_event(
-    op: &OpContext,
     before: &SubscriptionRow,
     sub: &SubscriptionRow,
-    price: &PlanPrice,
+    (price, plan_before): (&PlanPrice, &str),
     kind: ChangeKind,
+    at: DateTime<Utc>,
 ) -> Result<EventSubscriptionChanged> {
     let s = sub.clone();
     Ok(EventSubscriptionChanged {
@@ -108,7 +109,7 @@ pub fn changed_event(
         tenant_id: s.tenant_id,
         partner_id: s.partner_id,
         change_kind: kind,
-        changed_at: op.now,
+        changed_at: at,
         service_id: s.service_id,
         service_slug: price.service_slug.clone(),
         plan_id: s.plan_id,
@@ -121,8 +122,7 @@ pub fn changed_event(
         current_period_start: set(s.current_period_start)?,
         current_period_end: s.current_period_end,
         previous_plan_id: before.plan_id,
-        // Until plans can be changed, the plan before is the plan now.
-        previous_plan_key: price.plan_key(),
+        previous_plan_key: plan_key(&price.service_slug, plan_before),
         previous_quantity: before.quantity,
         previous_status: parse(&before.status)?,
         previous_mrr_amount_cents: before.mrr_amount_cents,
@@ -135,7 +135,7 @@ pub fn changed_event(
 pub fn cancelled_event(
     sub: &SubscriptionRow,
     price: &PlanPrice,
-    to: State,
+    (to, immediately): (State, bool),
     at: DateTime<Utc>,
 ) -> Result<EventSubscriptionCancelled> {
     let s = sub.clone();
@@ -153,9 +153,57 @@ pub fn cancelled_event(
         currency: s.currency,
         activated_at: s.activated_at,
         cancelled_at: at,
-        effective_immediately: false,
+        effective_immediately: immediately,
         terminal_state: if to == State::Expired { TerminalState::Expired } else { TerminalState::Cancelled },
         cancellation_reason: s.cancellation_reason,
+    })
+}
+
+/// Data of `subscription.suspended`.
+pub fn suspended_event(sub: &SubscriptionRow, price: &PlanPrice) -> Result<EventSubscriptionSuspended> {
+    let s = sub.clone();
+    Ok(EventSubscriptionSuspended {
+        subscription_id: s.subscription_id,
+        owner_kind: OwnerKind::Tenant,
+        tenant_id: s.tenant_id,
+        partner_id: s.partner_id,
+        service_id: s.service_id,
+        service_slug: price.service_slug.clone(),
+        plan_id: s.plan_id,
+        plan_key: price.plan_key(),
+        suspended_at: set(s.suspended_at)?,
+        suspension_reason: parse(&set(s.suspension_reason)?)?,
+        past_due_since: s.past_due_since,
+    })
+}
+
+/// Data of `subscription.resumed`.
+pub fn resumed_event(
+    op: &OpContext,
+    before: &SubscriptionRow,
+    sub: &SubscriptionRow,
+    price: &PlanPrice,
+) -> Result<EventSubscriptionResumed> {
+    let s = sub.clone();
+    Ok(EventSubscriptionResumed {
+        subscription_id: s.subscription_id,
+        owner_kind: OwnerKind::Tenant,
+        tenant_id: s.tenant_id,
+        partner_id: s.partner_id,
+        service_id: s.service_id,
+        service_slug: price.service_slug.clone(),
+        plan_id: s.plan_id,
+        plan_key: price.plan_key(),
+        quantity: s.quantity,
+        status: parse(&s.status)?,
+        billing_period: parse(&s.billing_period)?,
+        currency: s.currency,
+        mrr_amount_cents: s.mrr_amount_cents,
+        current_period_start: set(s.current_period_start)?,
+        current_period_end: s.current_period_end,
+        resumed_at: op.now,
+        suspended_at: set(before.suspended_at)?,
+        suspension_reason: parse(&set(before.suspension_reason.clone())?)?,
     })
 }
 
@@ -170,5 +218,5 @@ pub fn metadata<T: FromIterator<(String, serde_json::Value)>>(value: &serde_json
 }
 
 fn set<T>(value: Option<T>) -> Result<T> {
-    value.ok_or_else(|| Error::internal("a started subscription has a period"))
+    value.ok_or_else(|| Error::internal("a subscription without what its state needs"))
 }

@@ -120,7 +120,9 @@ fn timing() {
     let auto = |state, before, after| is_immediate(state, Timing::Auto, Cents(before), Cents(after));
     assert!(auto(State::Active, 100, 101) && auto(State::Active, 100, 100));
     assert!(!auto(State::Active, 100, 99));
-    assert!(auto(State::Trialing, 100, 99));
+    for timing in Timing::ALL {
+        assert!(is_immediate(State::Trialing, *timing, Cents(100), Cents(99)), "{timing}");
+    }
     assert!(is_immediate(State::Active, Timing::Immediate, Cents(2), Cents(1)));
     assert!(!is_immediate(State::Active, Timing::PeriodEnd, Cents(1), Cents(2)));
 }

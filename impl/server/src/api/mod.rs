@@ -5,6 +5,7 @@
 mod admin;
 mod admin_billing;
 mod admin_partners;
+mod admin_subscriptions;
 mod admin_tenants;
 mod auth;
 mod billing;

@@ -1,6 +1,6 @@
 //! Handlers of the group `subscriptions`.
 use super::prelude::*;
-use crate::subscriptions;
+use crate::subscriptions::{self, change::By};
 use scaicontrol_api::subscriptions::*;
 
 impl SubscriptionsApi for Handlers {
@@ -37,6 +37,38 @@ impl SubscriptionsApi for Handlers {
     ) -> Result<R200<SubscriptionEnvelope>, ApiError> {
         let (op, app) = rqctx.enter(&auth);
         let data = subscriptions::get(&op, app, path.0.subscription_id).await?;
+        Ok(R200(SubscriptionEnvelope { data, meta: op.meta() }))
+    }
+    async fn subscription_change_plan(
+        rqctx: Cx,
+        auth: Auth<perm::SubscriptionChangePlan>,
+        path: PathParams<SubscriptionChangePlanPath>,
+        body: Json<ChangePlanRequest>,
+    ) -> Result<R200<ChangePlanEnvelope>, ApiError> {
+        let (op, app) = rqctx.enter(&auth);
+        let id = path.0.subscription_id;
+        let data = subscriptions::change::change_plan(&op, app, id, &body.0, By::Tenant).await?;
+        Ok(R200(ChangePlanEnvelope { data, meta: op.meta() }))
+    }
+
+    async fn subscription_cancel(
+        rqctx: Cx,
+        auth: Auth<perm::SubscriptionCancel>,
+        path: PathParams<SubscriptionCancelPath>,
+        body: Json<CancelRequest>,
+    ) -> Result<R200<SubscriptionEnvelope>, ApiError> {
+        let (op, app) = rqctx.enter(&auth);
+        let data = subscriptions::cancel(&op, app, path.0.subscription_id, &body.0).await?;
+        Ok(R200(SubscriptionEnvelope { data, meta: op.meta() }))
+    }
+
+    async fn subscription_reactivate(
+        rqctx: Cx,
+        auth: Auth<perm::SubscriptionReactivate>,
+        path: PathParams<SubscriptionReactivatePath>,
+    ) -> Result<R200<SubscriptionEnvelope>, ApiError> {
+        let (op, app) = rqctx.enter(&auth);
+        let data = subscriptions::reactivate(&op, app, path.0.subscription_id).await?;
         Ok(R200(SubscriptionEnvelope { data, meta: op.meta() }))
     }
 }
