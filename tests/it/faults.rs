@@ -23,6 +23,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use uuid::Uuid;
 
+mod dunning;
 mod money;
 
 const DATABASE: &str = "scaicontrol";

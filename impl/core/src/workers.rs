@@ -7,7 +7,8 @@ use crate::db::idempotency;
 use crate::error::Result;
 use crate::metering::keeper;
 use crate::op::OpContext;
-use crate::{documents, mails, vat_register};
+use crate::subscriptions::{notices, prices};
+use crate::{documents, dunning, mails, vat_register};
 use futures::future::BoxFuture;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -24,7 +25,7 @@ struct Worker {
 const MISSED_AFTER: Duration = Duration::from_secs(60);
 
 /// In the order in which they run when a clock was moved.
-const WORKERS: [Worker; 4] = [
+const WORKERS: [Worker; 7] = [
     // Makes and drops partitions and forgets old keys: partitions are made a week ahead.
     Worker {
         name: "partition_keeper",
@@ -35,6 +36,21 @@ const WORKERS: [Worker; 4] = [
         name: "vat_register",
         period: Duration::from_secs(60),
         tick: |op, control| Box::pin(async move { vat_register::worker::tick(op, control).await.map(drop) }),
+    },
+    Worker {
+        name: "dunning",
+        period: Duration::from_secs(30),
+        tick: |op, control| Box::pin(async move { dunning::tick(op, control).await.map(drop) }),
+    },
+    Worker {
+        name: "trial_monitor",
+        period: Duration::from_secs(30),
+        tick: |op, control| Box::pin(async move { notices::tick(op, control).await.map(drop) }),
+    },
+    Worker {
+        name: "price_announcer",
+        period: Duration::from_secs(10),
+        tick: |op, control| Box::pin(async move { prices::tick(op, control).await.map(drop) }),
     },
     Worker {
         name: documents::pdf::RENDERER,

@@ -8,7 +8,7 @@ pub mod pages;
 pub mod server;
 
 pub use scaicontrol_core::{
-    app, audit, billing, catalog, checks, clock, config, db, directory, documents, error, events, gateways,
+    app, audit, billing, catalog, checks, clock, config, db, directory, documents, dunning, error, events, gateways,
     health, identity, ledger, mails, metering, migrations, notifications, observability, op, organization,
     payments, profiles, seed, settings, subscriptions, templates, uploads, vat_register, workers,
 };
