@@ -37,5 +37,32 @@ CREATE TRIGGER period_credits_append_only BEFORE UPDATE OR DELETE ON period_cred
   FOR EACH ROW EXECUTE FUNCTION sc_append_only();
 SELECT sc_protect('period_credits', 'SELECT, INSERT', 'SELECT, INSERT');
 
+-- Not only a credit note takes lines back: a credit line on a later invoice does, and what does not fit on the credit note
+-- of its invoice is passed on to an earlier one. So one line may take several back, and one that is taken back itself takes
+-- so much less back.
+ALTER TABLE credit_note_lines DROP CONSTRAINT credit_note_lines_pkey;
+ALTER TABLE credit_note_lines ADD CONSTRAINT credit_note_lines_pkey PRIMARY KEY (tenant_id, line_item_id, credited_line_item_id);
+CREATE VIEW sc_taken_back WITH (security_invoker = true) AS
+  SELECT tenant_id, line_item_id, credit_note_id, invoice_id, credited_line_item_id, net_cents, tax_cents, cost_cents FROM credit_note_lines
+  UNION ALL
+  SELECT c.tenant_id, c.line_item_id, c.credit_note_id, c.invoice_id, c.credited_line_item_id, r.net_cents, r.tax_cents, r.cost_cents
+  FROM credit_note_lines c JOIN credit_note_lines r ON r.tenant_id = c.tenant_id AND r.credited_line_item_id = c.line_item_id;
+GRANT SELECT ON sc_taken_back TO sc_partner, sc_platform;
+
+CREATE OR REPLACE FUNCTION sc_credit_within_line() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+  line bigint;
+  credited numeric;
+BEGIN
+  SELECT amount_cents INTO line FROM invoice_lines
+    WHERE tenant_id = NEW.tenant_id AND line_item_id = NEW.credited_line_item_id AND invoice_id = NEW.invoice_id;
+  SELECT sum(net_cents) INTO credited FROM sc_taken_back
+    WHERE tenant_id = NEW.tenant_id AND credited_line_item_id = NEW.credited_line_item_id;
+  IF line IS NULL OR NOT credited BETWEEN least(line, 0) AND greatest(line, 0) THEN
+    RAISE EXCEPTION 'line % of % cannot be credited with %', NEW.credited_line_item_id, line, credited USING ERRCODE = 'check_violation';
+  END IF;
+  RETURN NULL;
+END $$;
+
 -- A tenant that ends a one_time plan brings the bill for its usage forward.
 GRANT UPDATE (due_at, run_date) ON billed_items TO sc_tenant;

@@ -1,5 +1,6 @@
 //! How a subscription begins, and what its tenant sees of it.
-use crate::support::{run, service, verified, walk};
+use crate::plan_changes::start;
+use crate::support::{flat, run, service, verified, walk};
 use chrono::TimeDelta;
 use scaicontrol_tests::{TestApp, body, given};
 use scaicontrol_types as types;
@@ -175,4 +176,122 @@ async fn the_list_is_filtered_and_walked() {
     get("status=new").await.refused(400).names("status");
     let other = given::tenant(&app, "tnt_other", "prt_north").await;
     assert_eq!(app.call("GET", SUBSCRIPTIONS).token(&other.admin).send().await.data(200), json!([]));
+}
+
+#[tokio::test]
+async fn a_trial_that_is_cancelled_is_over_at_once_and_costs_nothing() {
+    let g = start().await;
+    let plan = g.plan("pro", json!({"base_price_cents": 4900, "trial_days": 14})).await;
+    given::tiers(&g.app, &plan, &json!([flat("calls", "10")])).await;
+    let id = g.subscribed(&plan).await;
+    g.used("3").await;
+    g.at("2026-03-12T09:00:00Z").await;
+    let sub = g.ask(id, "cancel", &json!({"reason": "not for us"})).send().await.data(200);
+    assert_eq!((&sub["status"], &sub["cancelled_at"]), (&json!("cancelled"), &json!("2026-03-12T09:00:00Z")));
+    assert_eq!(sub["cancellation_reason"], "not for us");
+    let data =
+        "SELECT data->'effective_immediately' FROM outbox_events WHERE event_type = 'subscription.cancelled'";
+    let row = g.app.db().await.query_one(data, &[]).await.expect("an event");
+    assert_eq!(row.get::<_, Value>(0), json!(true));
+    g.at("2026-06-01T09:00:00Z").await;
+    assert!(g.billed().await.is_empty());
+    g.ask(id, "cancel", &json!({})).send().await.refused(400).says("cancelled already");
+    g.ask(id, "reactivate", &Value::Null).send().await.refused(400);
+    // The trial was had; the next one is paid from the start.
+    let again = g.subscribed(&plan).await;
+    assert_eq!(g.read(again).await["status"], "active");
+}
+
+#[tokio::test]
+async fn an_active_one_is_cancelled_at_the_end_of_its_period() {
+    let g = start().await;
+    let plan = g.plan("pro", json!({"base_price_cents": 4900})).await;
+    given::tiers(&g.app, &plan, &json!([flat("calls", "10")])).await;
+    let id = g.subscribed(&plan).await;
+    let sub = g.ask(id, "cancel", &json!({})).send().await.data(200);
+    assert_eq!(sub["status"], "cancelling");
+    assert_eq!(sub["pending_cancellation_at"], "2026-04-09T22:00:00Z");
+    g.ask(id, "cancel", &json!({})).send().await.refused(400).says("scheduled already");
+    g.ask(id, "change-plan", &json!({"quantity": 2})).send().await.refused(409);
+    g.at("2026-04-09T21:00:00Z").await;
+    g.used("4").await;
+    // Undone at the last hour it goes on as if nothing had been; scheduled again it ends.
+    g.ask(id, "reactivate", &Value::Null).send().await.data(200);
+    g.ask(id, "cancel", &json!({"reason": "done"})).send().await.data(200);
+    g.at("2026-04-09T22:00:00Z").await;
+    g.ask(id, "reactivate", &Value::Null).send().await.refused(400).says("cancelled");
+    g.at("2026-07-01T00:00:00Z").await;
+    assert_eq!(g.lines().await, [vec![4900], vec![40]]);
+    let sub = g.read(id).await;
+    assert_eq!((&sub["status"], &sub["cancelled_at"]), (&json!("cancelled"), &json!("2026-04-09T22:00:00Z")));
+    let data =
+        "SELECT data->'effective_immediately' FROM outbox_events WHERE event_type = 'subscription.cancelled'";
+    let row = g.app.db().await.query_one(data, &[]).await.expect("an event");
+    assert_eq!(row.get::<_, Value>(0), json!(false));
+}
+
+#[tokio::test]
+async fn a_cancellation_and_the_renewal_at_one_time() {
+    let g = start().await;
+    let plan = g.plan("pro", json!({"base_price_cents": 4900})).await;
+    let id = g.subscribed(&plan).await;
+    g.billed().await;
+    g.at("2026-04-09T22:00:00Z").await;
+    // Whoever comes first carries it over the boundary: it renews, and the cancellation is for the end of the new period.
+    let cancel = async { g.ask(id, "cancel", &json!({})).send().await.data(200) };
+    let (sub, _, _) =
+        futures::join!(cancel, run(&g.app, &g.admin, &g.tenant.id), run(&g.app, &g.admin, &g.tenant.id));
+    assert_eq!(sub["pending_cancellation_at"], "2026-05-09T22:00:00Z");
+    g.at("2026-06-01T00:00:00Z").await;
+    assert_eq!(g.lines().await, [vec![4900], vec![4900]]);
+    assert_eq!(g.read(id).await["status"], "cancelled");
+}
+
+#[tokio::test]
+async fn a_one_time_plan_is_cancelled_at_once() {
+    let g = start().await;
+    let plan = g.plan("once", json!({"base_price_cents": 5000, "billing_period": "one_time"})).await;
+    given::tiers(&g.app, &plan, &json!([flat("calls", "10")])).await;
+    let id = g.subscribed(&plan).await;
+    g.at("2026-03-12T09:00:00Z").await;
+    g.used("3").await;
+    let sub = g.ask(id, "cancel", &json!({})).send().await.data(200);
+    assert_eq!((&sub["status"], &sub["cancelled_at"]), (&json!("cancelled"), &json!("2026-03-12T09:00:00Z")));
+    assert_eq!(g.lines().await, [vec![5000], vec![30]]);
+}
+
+#[tokio::test]
+async fn a_trial_without_a_payment_method_ends_as_the_platform_says() {
+    let g = start().await;
+    let plan = g.plan("pro", json!({"base_price_cents": 4900, "trial_days": 14})).await;
+    let id = g.subscribed(&plan).await;
+    let set = "UPDATE platform_settings SET data = data || '{\"trial_end_without_method\": \"cancel\"}'";
+    g.app.db().await.execute(set, &[]).await.expect("set");
+    g.at("2026-04-24T09:00:00Z").await;
+    run(&g.app, &g.admin, &g.tenant.id).await;
+    let sub = g.read(id).await;
+    assert_eq!((&sub["status"], &sub["cancelled_at"]), (&json!("cancelled"), &json!("2026-03-24T09:00:00Z")));
+    assert!(g.billed().await.is_empty());
+    assert!(g.told().await.contains(&"trial_ended_without_method".to_owned()));
+}
+
+#[tokio::test]
+async fn a_write_is_done_once_for_each_key() {
+    let g = start().await;
+    let small = g.plan("small", json!({"base_price_cents": 1000})).await;
+    let big = g.plan("big", json!({"base_price_cents": 2000})).await;
+    let id = g.subscribed(&small).await;
+    let asked = json!({"plan_id": big.id});
+    let change = || g.ask(id, "change-plan", &asked).header("idempotency-key", "change-1").send();
+    let (first, again) = (change().await.data(200), change().await.data(200));
+    assert_eq!(first, again);
+    g.ask(id, "change-plan", &json!({"quantity": 9}))
+        .header("idempotency-key", "change-1")
+        .send()
+        .await
+        .refused(409);
+    let audits = "SELECT count(*) FROM audit_log WHERE operation = 'subscription_change_plan'";
+    let count = g.app.db().await.query_one(audits, &[]).await.expect("a count").get::<_, i64>(0);
+    assert_eq!(count, 1);
+    assert_eq!(g.lines().await, [vec![1000], vec![-1000, 2000]]);
 }

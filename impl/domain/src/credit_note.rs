@@ -178,6 +178,26 @@ pub fn of_lines(
     if left < note.gross { Err(CreditNoteError::Invoice(left)) } else { Ok(note) }
 }
 
+/// What a credit line of another invoice takes back of a line: a net amount, and its part of the cost. Its tax is that of
+/// the invoice that it stands on, and not in the answer. Unlike a credit note it may exceed what is left of the whole
+/// invoice, which may take something back itself.
+///
+/// # Errors
+/// [`CreditNoteError::Line`] when it is more than is left of the line.
+pub fn of_credit_line(
+    invoice: &[InvoicedLine],
+    index: usize,
+    net: Cents,
+) -> Result<CreditedLine, CreditNoteError> {
+    let none = CreditNoteError::Line { asked: 0, left: Cents::ZERO };
+    let line = invoice.get(index).ok_or(none)?;
+    let left = line.net_left()?.max(Cents::ZERO);
+    if net <= Cents::ZERO || left < net {
+        return Err(CreditNoteError::Line { asked: 0, left });
+    }
+    Ok(CreditedLine { index, net, tax: Cents::ZERO, cost: cost(line, net)? })
+}
+
 /// The tax of a part of a group. A part of a positive amount never has a negative tax, nor the other way round: after
 /// a refund to the cent the tax taken back may be a cent ahead of the amount.
 fn partial_tax(sums: &Sums, rate: Decimal, now: Cents) -> Result<Cents, MoneyError> {

@@ -10,8 +10,9 @@
 //! What is taken back must be issued first: only then is its VAT decided and its number known. A draft with a credit line
 //! for a line that is still on a draft, or not billed yet, waits. When that line was waived there is nothing to take back,
 //! and the credit line must be dropped from the draft.
-use super::credit_notes::{self, Original};
+use super::credit_notes::Original;
 use super::store::{self, InvoiceRow, LineRow};
+use super::take_back::take_back;
 use crate::db::Conn;
 use crate::db::schema::{billed_items, credit_note_lines};
 use crate::error::{Error, Result};
@@ -19,7 +20,7 @@ use crate::op::OpContext;
 use crate::subscriptions::billed;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use scaicontrol_domain::credit_note::{CreditedLine, of_lines};
+use scaicontrol_domain::credit_note::{CreditedLine, of_credit_line};
 use scaicontrol_domain::money::Cents;
 use scaicontrol_types::InvoiceDetailResponse;
 use uuid::Uuid;
@@ -84,14 +85,14 @@ async fn reversal(conn: &mut Conn, place: usize, line: &LineRow, item_id: Uuid) 
     let found = original.lines.iter().enumerate().find(|(_, l)| of(l));
     let (index, credited) = found.ok_or_else(|| refuse("takes back what was never billed: drop the line"))?;
     let amount = Cents(line.amount_cents).neg().map_err(Error::internal)?;
-    let note = of_lines(&original.invoiced, &[(index, Some(amount))]).map_err(|e| refuse(&e.to_string()))?;
-    let part = note.lines.into_iter().find(|part| part.index == index);
+    // Only the line bounds it: what else is on the invoice may take something back itself.
+    let part = of_credit_line(&original.invoiced, index, amount).map_err(|e| refuse(&e.to_string()))?;
     Ok(Reversal {
         place,
         invoice_id,
         line_item_id: credited.line_item_id,
         tax: credited.explanation.as_ref().map(|e| e["tax"].clone()).unwrap_or_default(),
-        part: part.ok_or_else(|| Error::internal("a credit line that takes nothing back"))?,
+        part,
     })
 }
 
@@ -150,8 +151,8 @@ pub(super) async fn as_credit_notes(
     let mut last = None;
     for reversal in reversals {
         let Some(line) = lines.get(reversal.place) else { continue };
-        let part = [(reversal.line_item_id, reversal.part.net)];
-        last = Some(credit_notes::take_back(conn, op, reversal.invoice_id, &part, line).await?);
+        let what = (reversal.invoice_id, reversal.line_item_id, reversal.part.net);
+        last = Some(take_back(conn, op, what, line).await?);
     }
     let is_credit = |place: &usize| reversals.iter().any(|reversal| reversal.place == *place);
     let rest = lines.iter().enumerate().filter(|(place, _)| !is_credit(place));

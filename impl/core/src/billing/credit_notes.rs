@@ -61,16 +61,18 @@ pub async fn create(
 }
 
 /// How a part of an invoice is taken back.
-struct How<'a> {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct How<'a> {
     /// Whether money that was paid goes back, instead of becoming credit.
-    refund: bool,
-    reason: &'a str,
+    pub refund: bool,
+    /// Why, as it is printed.
+    pub reason: &'a str,
     /// What made the amount, where it was computed.
-    because: Option<&'a serde_json::Value>,
+    pub because: Option<&'a serde_json::Value>,
 }
 
 /// Writes the credit note, settles it with the invoice, and issues it.
-async fn carry_out(
+pub(super) async fn carry_out(
     conn: &mut Conn,
     op: &OpContext,
     invoice: &mut settle::Settling,
@@ -94,40 +96,17 @@ async fn carry_out(
     view::detail(&row, &lines)
 }
 
-/// Takes parts of lines of an issued invoice back by a credit note, for a credit line that cannot stand on an invoice of
-/// its own: its description is the reason, and what its amount was computed from goes with it. What was paid becomes
-/// credit.
-pub(super) async fn take_back(
-    conn: &mut Conn,
-    op: &OpContext,
-    invoice_id: Uuid,
-    parts: &[(Uuid, Cents)],
-    line: &LineRow,
-) -> Result<InvoiceDetailResponse> {
-    let mut invoice = settle::lock(conn, invoice_id, "credited").await?;
-    let original = Original::load(conn, &invoice.row).await?;
-    let asked: Vec<(usize, Option<Cents>)> = parts
-        .iter()
-        .filter_map(|(id, net)| {
-            let index = original.lines.iter().position(|l| l.line_item_id == *id)?;
-            Some((index, Some(*net)))
-        })
-        .collect();
-    let note = rules::of_lines(&original.invoiced, &asked).map_err(refusal)?;
-    let how = How { refund: false, reason: &line.description, because: line.explanation.as_ref() };
-    carry_out(conn, op, &mut invoice, (&original, &note), how).await
-}
-
 /// An invoice, and what was taken back of it before.
 #[derive(Debug)]
 pub struct Original {
-    row: InvoiceRow,
+    pub(super) row: InvoiceRow,
     pub(super) lines: Vec<LineRow>,
     details: VatDetails,
     /// The lines as the rules know them, in their order.
     pub invoiced: Vec<InvoicedLine>,
-    /// Tax that earlier credit notes took back in the taxing state's currency, in minor units.
-    foreign_tax_credited: i64,
+    /// Tax that earlier credit notes took back, in cents, and in minor units of the taxing state's currency. Credit lines
+    /// of other invoices are not in it: those state their own.
+    noted: (Cents, i64),
 }
 
 impl Original {
@@ -136,7 +115,7 @@ impl Original {
         let lines = store::lines(conn, &row.tenant_id, row.invoice_id).await?;
         let credited: Vec<(Uuid, i64, i64, i64)> = statement::<(SqlUuid, BigInt, BigInt, BigInt)>(
             "SELECT credited_line_item_id, sum(net_cents)::bigint, sum(tax_cents)::bigint, sum(cost_cents)::bigint
-             FROM credit_note_lines WHERE tenant_id = $1 AND invoice_id = $2 GROUP BY 1",
+             FROM sc_taken_back WHERE tenant_id = $1 AND invoice_id = $2 GROUP BY 1",
         )
         .bind::<Text, _>(&row.tenant_id)
         .bind::<SqlUuid, _>(row.invoice_id)
@@ -158,11 +137,11 @@ impl Original {
         let invoiced = invoiced.collect::<Result<_>>()?;
         let details = row.vat_details.clone().ok_or_else(|| Error::internal("an invoice without VAT"))?;
         let details: VatDetails = serde_json::from_value(details).map_err(Error::internal)?;
-        let foreign_tax_credited = match details.tax_currency {
-            None => 0,
-            Some(_) => foreign_tax_credited(conn, row).await?,
+        let noted = match details.tax_currency {
+            None => (Cents::ZERO, 0),
+            Some(_) => noted(conn, row).await?,
         };
-        Ok(Original { row: row.clone(), lines, details, invoiced, foreign_tax_credited })
+        Ok(Original { row: row.clone(), lines, details, invoiced, noted })
     }
 
     /// What the caller wants to take back.
@@ -188,20 +167,21 @@ impl Original {
     }
 }
 
-/// What earlier credit notes took back of the tax in the taxing state's currency.
-async fn foreign_tax_credited(conn: &mut Conn, row: &InvoiceRow) -> Result<i64> {
+/// What earlier credit notes took back of the tax, in both currencies.
+async fn noted(conn: &mut Conn, row: &InvoiceRow) -> Result<(Cents, i64)> {
     use invoices as t;
-    let notes: Vec<Option<serde_json::Value>> = t::table
+    let notes: Vec<(i64, Option<serde_json::Value>)> = t::table
         .filter(t::tenant_id.eq(&row.tenant_id).and(t::referenced_invoice_id.eq(row.invoice_id)))
-        .select(t::vat_details)
+        .select((t::tax_cents, t::vat_details))
         .load(conn)
         .await?;
-    let amounts = notes.iter().flatten().filter_map(|d| d["tax_currency_tax_cents"].as_i64());
-    let sum = Cents::sum(amounts.map(Cents)).and_then(Cents::neg).map_err(Error::internal)?;
-    Ok(sum.0)
+    let foreign = notes.iter().filter_map(|(_, d)| d.as_ref()?["tax_currency_tax_cents"].as_i64());
+    let back = |sum: Result<Cents, _>| sum.and_then(Cents::neg).map_err(Error::internal);
+    let own = back(Cents::sum(notes.iter().map(|(tax, _)| Cents(*tax))))?;
+    Ok((own, back(Cents::sum(foreign.map(Cents)))?.0))
 }
 
-fn refusal(error: CreditNoteError) -> Error {
+pub(super) fn refusal(error: CreditNoteError) -> Error {
     match error {
         CreditNoteError::Line { asked, left: Cents::ZERO } => {
             Error::field(format!("lines.{asked}.line_item_id"), "is credited in full, or comes to nothing")
@@ -371,10 +351,9 @@ fn details(original: &Original, note: &CreditNote) -> Result<VatDetails> {
     let mut details = VatDetails { breakdown, ..original.details.clone() };
     if let Some(whole) = original.details.tax_currency_tax_cents {
         // In proportion to all the tax that is credited so far, so that the parts add up to what the invoice stated.
-        let before = Cents::sum(original.invoiced.iter().map(|l| l.tax_credited)).map_err(Error::internal)?;
-        let so_far = before.add(note.tax).map_err(Error::internal)?;
+        let so_far = original.noted.0.add(note.tax).map_err(Error::internal)?;
         let so_far = mul_ratio_round(whole, so_far.0, original.row.tax_cents).map_err(Error::internal)?;
-        details.tax_currency_tax_cents = Some(original.foreign_tax_credited - so_far);
+        details.tax_currency_tax_cents = Some(original.noted.1 - so_far);
     }
     Ok(details)
 }

@@ -12,6 +12,7 @@ pub mod overview;
 mod proration;
 pub mod run;
 pub mod store;
+mod take_back;
 pub mod tax;
 pub mod upcoming;
 pub mod view;

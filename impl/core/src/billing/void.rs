@@ -14,6 +14,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use scaicontrol_domain::credit_note;
 use scaicontrol_domain::invoice::{State, check};
+use scaicontrol_domain::money::Cents;
 use scaicontrol_types::{InvoiceVoidRequest, InvoiceVoidResponse};
 use uuid::Uuid;
 
@@ -85,6 +86,9 @@ async fn void_issued(
         Error::conflict("something of the invoice is paid or credited: credit the rest instead")
     })?;
     let original = Original::load(conn, &invoice.row).await?;
+    if original.invoiced.iter().any(|line| line.net_credited != Cents::ZERO) {
+        return Err(Error::conflict("a later invoice takes something of it back: credit the rest instead"));
+    }
     let note = credit_note::whole(&original.invoiced).map_err(Error::internal)?;
     let written = credit_notes::write(conn, op, &original, &note, reason).await?;
     let split = invoice.now.credit(note.gross, false).map_err(Error::internal)?;

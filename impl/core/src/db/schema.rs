@@ -78,7 +78,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    credit_note_lines (tenant_id, line_item_id) {
+    credit_note_lines (tenant_id, line_item_id, credited_line_item_id) {
         tenant_id -> Text,
         line_item_id -> Uuid,
         partner_id -> Text,

@@ -98,16 +98,22 @@ const CHECKS: &[(&str, &str)] = &[
         OR n.total_cents >= 0 OR n.due_cents <> 0 OR n.paid_cents <> 0)"),
     ("every line of a credit note takes back a line of its invoice, and that is its amount",
      "SELECT format('line %s of credit note %s: amount %s, takes back %s; tax %s, takes back %s', l.line_item_id, n.invoice_id, l.amount_cents, c.net_cents, l.tax_cents, c.tax_cents) AS found
-      FROM invoices n JOIN invoice_lines l USING (tenant_id, invoice_id) LEFT JOIN credit_note_lines c USING (tenant_id, line_item_id)
+      FROM invoices n JOIN invoice_lines l USING (tenant_id, invoice_id) LEFT JOIN credit_note_lines c ON c.tenant_id = l.tenant_id AND c.line_item_id = l.line_item_id AND c.invoice_id = n.referenced_invoice_id
         LEFT JOIN invoice_lines o ON o.tenant_id = c.tenant_id AND o.line_item_id = c.credited_line_item_id
       WHERE n.document_type = 'credit_note' AND (c.line_item_id IS NULL OR c.invoice_id <> n.referenced_invoice_id OR o.invoice_id <> n.referenced_invoice_id
         OR c.credit_note_id <> n.invoice_id OR l.amount_cents <> -c.net_cents OR l.tax_cents <> -c.tax_cents OR l.platform_cost_cents <> -c.cost_cents)"),
     ("no line is taken back beyond its amount and its platform cost",
      "SELECT format('line %s: amount %s, credited %s; cost %s, given back %s', l.line_item_id, l.amount_cents, c.net, l.platform_cost_cents, c.cost) AS found
-      FROM (SELECT tenant_id, credited_line_item_id AS line_item_id, sum(net_cents) AS net, sum(cost_cents) AS cost FROM credit_note_lines GROUP BY 1, 2) c
+      FROM (SELECT tenant_id, credited_line_item_id AS line_item_id, sum(net_cents) AS net, sum(cost_cents) AS cost FROM sc_taken_back GROUP BY 1, 2) c
         JOIN invoice_lines l USING (tenant_id, line_item_id)
       WHERE NOT c.net BETWEEN least(l.amount_cents, 0) AND greatest(l.amount_cents, 0)
         OR NOT c.cost BETWEEN least(l.platform_cost_cents, 0) AND greatest(l.platform_cost_cents, 0)"),
+    ("every credit line of an invoice takes back a line of an earlier one, and that is its amount",
+     "SELECT format('line %s of invoice %s: amount %s, takes back %s', l.line_item_id, l.invoice_id, l.amount_cents, c.net_cents) AS found
+      FROM invoices i JOIN invoice_lines l USING (tenant_id, invoice_id) LEFT JOIN credit_note_lines c USING (tenant_id, line_item_id)
+      WHERE i.document_type = 'invoice' AND i.number IS NOT NULL AND l.explanation ? 'credited_line_item_id'
+        AND (c.line_item_id IS NULL OR c.credit_note_id <> i.invoice_id OR l.amount_cents <> -c.net_cents OR l.tax_cents <> -c.tax_cents
+          OR l.platform_cost_cents <> -c.cost_cents)"),
     ("the platform's cost of a document's lines is in the ledger",
      "SELECT format('invoice %s: lines %s, posted %s', invoice_id, COALESCE(l.cost, 0), COALESCE(p.cost, 0)) AS found
       FROM (SELECT tenant_id, invoice_id, sum(platform_cost_cents) AS cost FROM invoice_lines GROUP BY 1, 2) l

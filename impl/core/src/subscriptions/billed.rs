@@ -133,7 +133,7 @@ pub async fn newest_revision(conn: &mut Conn, tenant_id: &str, item_id: Uuid) ->
 /// What stands on its document for an item, less what was taken back of that, in cents. Needs the platform's sight.
 pub async fn billed_net(conn: &mut Conn, item: &BilledItemRow) -> Result<i64> {
     let sum: (i64,) = statement::<(BigInt,)>(
-        "SELECT COALESCE(sum(l.amount_cents - COALESCE((SELECT sum(c.net_cents) FROM credit_note_lines c
+        "SELECT COALESCE(sum(l.amount_cents - COALESCE((SELECT sum(c.net_cents) FROM sc_taken_back c
            WHERE c.tenant_id = l.tenant_id AND c.credited_line_item_id = l.line_item_id), 0)), 0)::bigint
          FROM invoice_lines l WHERE l.tenant_id = $1 AND l.invoice_id = $2 AND l.billed_item_id = $3 AND l.amount_cents > 0",
     )

@@ -235,7 +235,8 @@ async fn at_once(
         periods::anchor(sub, at)?;
         periods::enter(sub, at)?;
     }
-    let how = Charge { kind: "proration", due_at: at, own_invoice: true };
+    let due_at = unused.as_ref().map_or(at, |unused| unused.not_before);
+    let how = Charge { kind: "proration", due_at, own_invoice: true };
     let begun = periods::charge(conn, op, sub, &wanted.price, at, how).await?;
     if wanted.is_other_plan {
         segments::cut(conn, sub, at).await?;

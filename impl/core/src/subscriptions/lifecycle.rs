@@ -9,14 +9,14 @@ pub use super::transitions::{recover, state, transition};
 
 use super::periods::{self, Charge};
 use super::store::{self, SubscriptionRow};
-use super::transitions::{changed, end, event};
+use super::transitions::{changed, end, event, tell};
 use super::{notices, segments, view};
 use crate::audit;
 use crate::catalog::{self, PlanPrice};
 use crate::db::Conn;
 use crate::error::{Error, Result};
 use crate::events;
-use crate::notifications::{self, Notice, Severity};
+use crate::notifications::Severity;
 use crate::op::OpContext;
 use crate::settings::{Settings, TrialEndWithoutMethod};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -175,18 +175,9 @@ async fn trial_over(
     // No tenant can save a payment method, so none has one.
     if settings.trial_end_without_method == TrialEndWithoutMethod::Cancel {
         end(conn, op, sub, State::Cancelled, at, false).await?;
-        let (service, plan) = catalog::slugs(conn, sub.plan_id).await?;
-        let notice = Notice {
-            tenant_id: &sub.tenant_id,
-            partner_id: &sub.partner_id,
-            user_id: None,
-            category: "subscription",
-            severity: Severity::Warning,
-            message: "trial_ended_without_method",
-            parameters: json!({"service": service, "plan": plan, "ended_at": at}),
-            link: Some(super::link(sub)),
-        };
-        return notifications::tell(conn, op, notice).await;
+        let price = catalog::plan_in_force(conn, sub.plan_id, at).await?;
+        let told = (Severity::Warning, "trial_ended_without_method");
+        return tell(conn, op, sub, &price, told, json!({"ended_at": at})).await;
     }
     let price = segments::price_at(conn, sub, at).await?;
     let before = sub.clone();

@@ -209,6 +209,8 @@ pub(super) struct Unused {
     pub billed: Cents,
     /// The share of it that is unused.
     pub share: Ratio,
+    /// From when on what billed the row is billed itself, when it is not yet: what takes it back comes after it.
+    pub not_before: DateTime<Utc>,
     item_id: Uuid,
     period_id: Uuid,
 }
@@ -225,7 +227,9 @@ pub(super) async fn unused(
     // A row of less than a second has no share that could be told.
     let Ok(share) = Ratio::left(at, row.starts_at, until) else { return Ok(None) };
     let something = Cents::ZERO < billed && 0 < share.seconds();
-    Ok(something.then_some(Unused { billed, share, item_id: item.billed_item_id, period_id: row.period_id }))
+    let not_before = if item.status == "due" { item.due_at.max(at) } else { at };
+    let (item_id, period_id) = (item.billed_item_id, row.period_id);
+    Ok(something.then_some(Unused { billed, share, not_before, item_id, period_id }))
 }
 
 /// Writes down what a cut gives back. The `proration` item of `at` bills it.
@@ -263,7 +267,7 @@ pub(super) async fn close(
     if let Some(row) = running(conn, sub, at).await? {
         if credit_unused && let Some(unused) = unused(conn, op, &row, at).await? {
             give_back(conn, op, sub, &unused, at).await?;
-            let mut item = item(op, sub, "proration", at, at)?;
+            let mut item = item(op, sub, "proration", at, unused.not_before)?;
             item.source_type = "subscription".into();
             store::insert_item(conn, &item).await?;
         }
