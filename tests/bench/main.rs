@@ -14,6 +14,7 @@ mod load;
 mod quota;
 mod reads;
 mod report;
+mod runs;
 mod stand;
 mod start;
 
@@ -26,10 +27,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-const USAGE: &str = "usage: bench [NAME…] --server PROGRAM [--json FILE] [--quick] [--rounds N] [--stored N]
-  NAME  ingest, ingest_single, quota, reads, lists, start, finalize, einvoice; none: all of them";
-const NAMES: [&str; 8] =
-    ["start", "reads", "quota", "ingest_single", "einvoice", "finalize", "lists", "ingest"];
+const USAGE: &str =
+    "usage: bench [NAME…] --server PROGRAM [--json FILE] [--quick] [--rounds N] [--stored N] [--due N]
+  NAME  ingest, ingest_single, quota, reads, lists, start, finalize, einvoice, runs; none: all of them";
+const NAMES: [&str; 9] =
+    ["start", "reads", "quota", "ingest_single", "einvoice", "finalize", "runs", "lists", "ingest"];
 
 struct Options {
     names: Vec<&'static str>,
@@ -47,9 +49,11 @@ impl Options {
             batches: 60,
             singles: 500,
             invoices: 1_000_000,
+            due: 20_000,
+            idle: 1_000_000,
         };
         let mut options = Options { names: vec![], server: PathBuf::new(), json: None, scale: full };
-        let (mut rounds, mut stored) = (None, None);
+        let (mut rounds, mut stored, mut due) = (None, None, None);
         let mut words = words.iter();
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or_else(|| format!("{word} needs a value\n{USAGE}"));
@@ -60,6 +64,7 @@ impl Options {
                 "--json" => options.json = Some(value()?.into()),
                 "--rounds" => rounds = Some(number(value()?)?),
                 "--stored" => stored = Some(number(value()?)?),
+                "--due" => due = Some(number(value()?)?),
                 "--quick" => {
                     let length = Duration::from_secs(1);
                     options.scale = Scale {
@@ -69,6 +74,8 @@ impl Options {
                         batches: 10,
                         singles: 100,
                         invoices: 100_000,
+                        due: 1_000,
+                        idle: 50_000,
                     };
                 }
                 name => {
@@ -87,6 +94,7 @@ impl Options {
         }
         options.scale.rounds = rounds.map_or(options.scale.rounds, |n| n.max(1) as usize);
         options.scale.stored = stored.map_or(options.scale.stored, i64::from);
+        options.scale.due = due.map_or(options.scale.due, |n| n.max(10));
         Ok(options)
     }
 }
@@ -152,6 +160,7 @@ async fn run(options: &Options) -> Result<(), String> {
             "lists" => lists::run(&bench).await,
             "finalize" => finalize::run(&bench).await,
             "einvoice" => finalize::einvoice(&bench),
+            "runs" => runs::run(&bench).await,
             _ => start::run(&bench).await,
         };
         println!("{}", report.text());

@@ -32,6 +32,10 @@ pub struct Scale {
     pub singles: usize,
     /// Invoices of the large list.
     pub invoices: i64,
+    /// Subscriptions that are due in `runs`.
+    pub due: u32,
+    /// Subscriptions of which nothing is due in `runs`.
+    pub idle: u32,
 }
 
 /// What every benchmark is given.

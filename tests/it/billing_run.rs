@@ -1,5 +1,7 @@
 //! The billing run: everything that is due is billed, once, and the same whether it is only tried or done.
-use crate::support::{cents, each, finalize, flat, get, made, run, run_with, service, used, uuid, verified};
+use crate::support::{
+    agrees, cents, each, finalize, flat, get, made, run, run_with, service, used, uuid, verified,
+};
 use chrono::{DateTime, TimeDelta, Utc};
 use scaicontrol_tests::given::{self, Plan, Service, Tenant};
 use scaicontrol_tests::{TestApp, body};
@@ -52,6 +54,12 @@ impl Given {
         let path = format!("/api/v1/admin/invoices/{}{query}", uuid(&invoice["id"]));
         self.app.call("DELETE", &path).token(&self.admin).send().await.expect(200);
     }
+    /// What the partner says of itself is not enough to issue an invoice from now on, or is again.
+    async fn can_sell(&self, can: bool) {
+        let name = can.then_some("Noord Software B.V.");
+        let change = "UPDATE partners SET legal_name = $1 WHERE partner_id = 'prt_north'";
+        self.app.db().await.execute(change, &[&name]).await.expect("changed");
+    }
     async fn items(&self) -> Vec<(String, String, bool)> {
         let db = self.app.db().await;
         let rows =
@@ -76,15 +84,25 @@ fn subtotals(run: &Value) -> Vec<i64> {
 fn without_ids(mut run: Value) -> Value {
     run["dry_run"] = Value::Null;
     for invoice in run["invoices"].as_array_mut().expect("invoices") {
-        (invoice["invoice_id"], invoice["status"]) = (Value::Null, Value::Null);
+        for own in ["invoice_id", "status", "number"] {
+            invoice[own] = Value::Null;
+        }
         for line in invoice["lines"].as_array_mut().expect("lines") {
-            // a segment that is opened ahead gets its id anew
+            // a segment that is opened ahead gets its id anew; how it is taxed is said when it is issued
             if let Some(explanation) = line["explanation"].as_object_mut() {
                 explanation.remove("segment_id");
+                explanation.remove("tax");
             }
         }
     }
     run
+}
+
+/// The invoices of a run that an earlier one did not make.
+fn new_in<'a>(run: &'a Value, earlier: &[&Value]) -> Vec<&'a Value> {
+    let known: Vec<&Value> = earlier.iter().flat_map(|run| each(&run["invoices"], "invoice_id")).collect();
+    let all = run["invoices"].as_array().expect("invoices");
+    all.iter().filter(|invoice| !known.contains(&&invoice["invoice_id"])).collect()
 }
 
 #[tokio::test]
@@ -110,10 +128,63 @@ async fn a_run_bills_what_is_due_and_a_second_one_nothing() {
     assert_eq!(done["items_billed"], 2);
     assert_eq!(each(&done["invoices"][0]["lines"], "kind"), [&json!("base"), &json!("usage")]);
     assert_eq!(subtotals(&g.run().await), [0; 0]);
-    for invoice in made(&g.app, &g.admin, &done).await {
-        assert_eq!(invoice["status"], "draft");
-        finalize(&g.app, &g.admin, uuid(&invoice["id"])).await;
+    let all = made(&g.app, &g.admin, &done).await;
+    assert_eq!(all.len(), 1);
+    for invoice in all {
+        agrees(&invoice);
+        assert_eq!((&invoice["status"], &invoice["number"]), (&json!("sent"), &json!("SCAI-2026-000002")));
+        assert_eq!(invoice["due_date"], "2026-04-24", "14 days to pay");
     }
+    let mails =
+        g.app.db().await.query("SELECT to_address, kind, held FROM mails ORDER BY created_at", &[]).await;
+    let mails: Vec<(String, String, bool)> =
+        mails.expect("mails").iter().map(|r| (r.get(0), r.get(1), r.get(2))).collect();
+    let mail = ("finance@example.com".to_owned(), "invoice".to_owned(), true);
+    assert_eq!(mails, [mail.clone(), mail], "each waits for its PDF");
+    verified(&g.app).await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_issued_stays_a_draft_until_it_can() {
+    let g = start().await;
+    g.subscribed(json!({"base_price_cents": 4900}), json!([])).await;
+    let by_hand = given::draft(&g.app, &g.admin, &g.tenant, "700").await;
+    let db = g.app.db().await;
+    let told = async || -> Vec<(String, String)> {
+        let rows =
+            db.query("SELECT tenant_id, message FROM notifications ORDER BY notification_id", &[]).await;
+        rows.expect("notifications").iter().map(|r| (r.get(0), r.get(1))).collect()
+    };
+    // The partner's people are told of what only they can mend.
+    let home = "UPDATE partners SET home_tenant_id = 'tnt_acme' WHERE partner_id = 'prt_north'";
+    db.execute(home, &[]).await.expect("a home");
+    g.can_sell(false).await;
+    let first = g.run().await;
+    let refused = &first["invoices"][0];
+    assert_eq!((&refused["status"], &refused["number"]), (&json!("draft"), &Value::Null));
+    assert_eq!(refused["problem"], "partner.legal_name: is required to issue an invoice");
+    assert_eq!(g.ahead("2026-03-10T09:00:00Z").await["invoices"], json!([]), "a draft that waits is no news");
+    let again = g.run().await;
+    assert_eq!((&again["items_billed"], &again["invoices"]), (&json!(0), &first["invoices"]));
+    let expected = [("tnt_acme".to_owned(), "invoice_not_issued".to_owned())];
+    assert_eq!(told().await, expected, "once");
+    // Another problem, which only the tenant can mend.
+    g.can_sell(true).await;
+    db.execute("UPDATE billing_profiles SET city = ' '", &[]).await.expect("changed");
+    let third = g.run().await;
+    assert_eq!(third["invoices"][0]["problem"], "billing_profile.city: is required to issue an invoice");
+    assert_eq!(told().await.last().map(|(_, message)| message.as_str()), Some("invoice_profile_incomplete"));
+    db.execute("UPDATE billing_profiles SET city = 'Rotterdam'", &[]).await.expect("changed");
+    let last = g.run().await;
+    assert_eq!(
+        (&last["invoices"][0]["status"], &last["invoices"][0]["problem"]),
+        (&json!("sent"), &Value::Null)
+    );
+    assert_eq!(last["invoices"][0]["invoice_id"], refused["invoice_id"]);
+    assert_eq!(g.run().await["invoices"], json!([]));
+    assert_eq!(get(&g.app, &g.admin, by_hand).await["status"], "draft", "what was written by hand stays");
+    let left = db.query_one("SELECT count(*) FROM run_drafts", &[]).await.expect("a count");
+    assert_eq!(left.get::<_, i64>(0), 0);
     verified(&g.app).await;
 }
 
@@ -181,6 +252,7 @@ async fn a_partner_bills_its_own_tenants() {
 #[tokio::test]
 async fn what_a_deleted_draft_billed_is_billed_again() {
     let g = start().await;
+    g.can_sell(false).await;
     g.subscribed(json!({"base_price_cents": 4900}), json!([flat("calls", "10")])).await;
     g.used(&[("calls", "7")]).await;
     g.at("2026-04-10T09:00:00Z").await;
@@ -189,10 +261,11 @@ async fn what_a_deleted_draft_billed_is_billed_again() {
     let drafts = made(&g.app, &g.admin, &first).await;
     g.delete(&drafts[1], "").await;
     let second = g.run().await;
-    assert_eq!(without_ids(second.clone())["invoices"][0], without_ids(first)["invoices"][1]);
+    assert_eq!(subtotals(&second), [4900, 4970], "the draft that waits is tried again");
+    assert_eq!(without_ids(second.clone())["invoices"][1], without_ids(first)["invoices"][1]);
     let again = made(&g.app, &g.admin, &second).await;
-    g.delete(&again[0], "?waive=true").await;
-    assert_eq!(subtotals(&g.run().await), [0; 0], "waived for good");
+    g.delete(&again[1], "?waive=true").await;
+    assert_eq!(subtotals(&g.run().await), [4900], "waived for good");
     let spent = g.items().await.into_iter().filter(|i| *i == ("base".into(), "spent".into(), true)).count();
     assert_eq!(spent, 1);
     g.delete(&drafts[0], "?waive=false").await;
@@ -203,10 +276,12 @@ async fn what_a_deleted_draft_billed_is_billed_again() {
 #[tokio::test]
 async fn a_line_that_is_dropped_is_billed_again() {
     let g = start().await;
+    g.can_sell(false).await;
     g.subscribed(json!({"base_price_cents": 4900}), json!([flat("calls", "10")])).await;
     g.used(&[("calls", "7")]).await;
     g.at("2026-04-10T09:00:00Z").await;
-    let first = made(&g.app, &g.admin, &g.run().await).await;
+    let run = g.run().await;
+    let first = made(&g.app, &g.admin, &run).await;
     let month = &first[1];
     let (base, usage) = (&month["line_items"][0], &month["line_items"][1]);
     assert_eq!((&base["kind"], &usage["kind"]), (&json!("base"), &json!("usage")));
@@ -227,22 +302,23 @@ async fn a_line_that_is_dropped_is_billed_again() {
     let changed = patch(json!({"line_items": [{"id": usage["id"]}, same]})).await.data(200);
     assert_eq!(each(&changed["line_items"], "kind"), [&json!("usage"), &json!("base")]);
     assert_eq!(changed["line_items"][1]["description"], "Vault, April");
-    assert_eq!(subtotals(&g.run().await), [0; 0]);
+    assert_eq!(new_in(&g.run().await, &[&run]).len(), 0);
 
     let dropped = patch(json!({"line_items": [{"id": base["id"]}]})).await.data(200);
     assert_eq!(dropped["subtotal_cents"], 4900);
     let second = g.run().await;
-    assert_eq!(subtotals(&second), [70]);
-    let again = made(&g.app, &g.admin, &second).await;
+    let new = new_in(&second, &[&run]);
+    assert_eq!(new.iter().map(|i| cents(&i["subtotal_cents"])).collect::<Vec<_>>(), [70]);
     // A draft cannot be emptied by dropping its last line, but the line can be written by hand instead.
-    let path = format!("/api/v1/admin/invoices/{}", uuid(&again[0]["id"]));
+    let path = format!("/api/v1/admin/invoices/{}", uuid(&new[0]["invoice_id"]));
     let asked = json!({"waive": true, "line_items": [{"description": "Usage as agreed", "quantity": "1", "unit_price_cents": "50"}]});
     let by_hand = g.app.call("PATCH", &path).token(&g.admin).json(&asked).send().await.data(200);
     assert_eq!(
         (&by_hand["subtotal_cents"], &by_hand["line_items"][0]["kind"]),
         (&json!(50), &json!("manual"))
     );
-    assert_eq!(subtotals(&g.run().await), [0; 0], "waived for good");
+    g.can_sell(true).await;
+    assert_eq!(new_in(&g.run().await, &[&run, &second]).len(), 0, "waived for good");
     finalize(&g.app, &g.admin, uuid(&by_hand["id"])).await;
     verified(&g.app).await;
 }
@@ -420,8 +496,7 @@ async fn usage_is_priced_by_every_model() {
     assert_eq!(of("level"), [line("130", 7)], "the last; 6.5 away from zero");
     assert_eq!(subtotals(&done), [4900 + 1950 + 2200 + 9670 + 3000 + 150 + 7]);
     let id = uuid(&done["invoices"][0]["invoice_id"]);
-    finalize(&g.app, &g.admin, id).await;
-    assert_eq!(get(&g.app, &g.admin, id).await["status"], "finalized");
+    assert_eq!(finalize(&g.app, &g.admin, id).await["status"], "sent");
     verified(&g.app).await;
 }
 

@@ -23,6 +23,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use uuid::Uuid;
 
+mod billing;
 mod dunning;
 mod money;
 
@@ -66,10 +67,15 @@ struct Stand {
     cluster: Option<Cluster>,
     issuer: Issuer,
     folder: Folder,
+    /// Whether its workers work.
+    with_workers: bool,
 }
 
 impl Stand {
     async fn start() -> Stand {
+        Stand::begin(true).await
+    }
+    async fn begin(with_workers: bool) -> Stand {
         let folder =
             Folder(std::env::temp_dir().join(format!("scaicontrol-faults-{}", Uuid::now_v7().simple())));
         let (issuer, cluster) = (Issuer::start().await, start_cluster(&folder.0).await);
@@ -80,8 +86,8 @@ impl Stand {
             .await
             .expect("a database");
         migrations::up(&cluster.url("scaicontrol_owner", DATABASE)).await.expect("the migrations run");
-        let server = start_server(&folder.0, &cluster, &issuer).await;
-        Stand { server, cluster: Some(cluster), issuer, folder }
+        let server = start_server(&folder.0, &cluster, &issuer, with_workers).await;
+        Stand { server, cluster: Some(cluster), issuer, folder, with_workers }
     }
 
     fn cluster(&self) -> &Cluster {
@@ -104,7 +110,7 @@ impl Stand {
     async fn start_server(&mut self) {
         let status = wait::at_most("the server is gone", self.server.child.wait()).await.expect("its status");
         assert_eq!(status.code(), None, "it was killed");
-        self.server = start_server(&self.folder.0, self.cluster(), &self.issuer).await;
+        self.server = start_server(&self.folder.0, self.cluster(), &self.issuer, self.with_workers).await;
     }
     /// Comes back when the database server is gone, which was killed.
     async fn cluster_killed(&mut self) {
@@ -206,7 +212,7 @@ async fn start_cluster(folder: &Path) -> Cluster {
     started.expect("a database server")
 }
 
-async fn start_server(folder: &Path, cluster: &Cluster, issuer: &Issuer) -> Server {
+async fn start_server(folder: &Path, cluster: &Cluster, issuer: &Issuer, with_workers: bool) -> Server {
     let mut command = Command::new(program());
     // The environment of the tests is not the server's.
     command.env_clear().current_dir(folder).args(["serve", "--bind", "127.0.0.1:0"]);
@@ -217,6 +223,7 @@ async fn start_server(folder: &Path, cluster: &Cluster, issuer: &Issuer) -> Serv
         ("platform.operator_partner_id", OPERATOR),
         ("outbound.allow_private", "true"),
         ("vies.enabled", "false"),
+        ("workers.enabled", if with_workers { "true" } else { "false" }),
         ("log.level", "error"),
     ] {
         command.arg("--set").arg(format!("{key}={value}"));
@@ -474,64 +481,6 @@ async fn stored(stand: &Stand, acknowledged: &Mutex<Vec<usize>>) {
     let row =
         db.query_one("SELECT COALESCE(sum(events), 0)::bigint FROM usage_totals", &[]).await.expect("totals");
     assert_eq!(row.get::<_, i64>(0), i64::try_from(found.len() * 500).expect("it fits"));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_billing_run_that_is_killed_is_finished_by_the_next() {
-    const TENANTS: i64 = 60;
-    let mut stand = Stand::start().await;
-    stand.partner().await;
-    stand.plan().await;
-    for n in 0..TENANTS {
-        stand.subscribed(&format!("tnt_{n:03}")).await;
-    }
-    let asked = || body::<types::BillingRunRequest>(json!({"dry_run": false}));
-    let pid = stand.pid();
-    let operator = stand.operator();
-    let db = stand.db().await;
-    let made = async |count: i64| {
-        wait::until("enough is billed", async || {
-            let row = db.query_one("SELECT count(*) FROM invoices", &[]).await.expect("a count");
-            count <= row.get(0)
-        })
-        .await;
-    };
-    let (run, ()) = tokio::join!(operator.admin_billing_run().body(asked()).send(), async {
-        made(10).await;
-        kill(pid, Signal::SIGKILL).expect("killed");
-    });
-    assert!(matches!(ended(run), Ended::Cut), "it was killed in the middle");
-    let billed = stand.count("invoices").await;
-    assert!(billed < TENANTS, "{billed} of {TENANTS}");
-    stand.start_server().await;
-    let operator = stand.operator();
-    let postmaster = stand.cluster().pid();
-    let (run, ()) = tokio::join!(operator.admin_billing_run().body(asked()).send(), async {
-        made(billed + 8).await;
-        kill_database(postmaster);
-    });
-    assert!(matches!(ended(run), Ended::Cut), "it was cut off in the middle");
-    stand.cluster_killed().await;
-    stand.start_cluster().await;
-    stand.verify().await;
-    let billed = stand.count("invoices").await;
-    let mut rest = None;
-    wait::until("a run ends", async || {
-        if let Ended::Done(answer) = ended(operator.admin_billing_run().body(asked()).send().await) {
-            rest = Some(answer.data.invoices.len());
-        }
-        rest.is_some()
-    })
-    .await;
-    assert_eq!(rest, usize::try_from(TENANTS - billed).ok(), "neither more nor fewer than were left");
-    let twice =
-        "invoices WHERE tenant_id IN (SELECT tenant_id FROM invoices GROUP BY 1 HAVING count(*) <> 1)";
-    assert_eq!((stand.count("invoices").await, stand.count(twice).await), (TENANTS, 0));
-    assert_eq!(stand.count("invoice_lines").await, TENANTS);
-    assert_eq!(stand.count("billed_items WHERE kind = 'base' AND status = 'invoiced'").await, TENANTS);
-    let again = operator.admin_billing_run().body(asked()).send().await.expect("a run").into_inner().data;
-    assert_eq!(again.invoices.len(), 0);
-    stand.verify().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

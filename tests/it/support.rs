@@ -61,10 +61,15 @@ pub async fn get(app: &TestApp, token: &str, id: Uuid) -> Value {
     app.call("GET", &format!("/api/v1/admin/invoices/{id}")).token(token).send().await.data(200)
 }
 
-/// Finalizes a draft, and checks that the document agrees with its lines to the cent.
+/// Finalizes a draft, and checks that the document agrees with its lines to the cent. What a run has issued already is
+/// checked as it is.
 pub async fn finalize(app: &TestApp, token: &str, id: Uuid) -> Value {
     let path = format!("/api/v1/admin/invoices/{id}/finalize");
-    let invoice = app.call("POST", &path).token(token).send().await.data(200);
+    let before = get(app, token, id).await;
+    let invoice = match before["status"].as_str() {
+        Some("draft") => app.call("POST", &path).token(token).send().await.data(200),
+        _ => before,
+    };
     agrees(&invoice);
     invoice
 }

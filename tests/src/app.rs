@@ -9,7 +9,9 @@ use scaicontrol_server::clock::Clock;
 use scaicontrol_server::config::{Config, Sources};
 use scaicontrol_server::identity::dev_issuer::{AUDIENCE, Mint};
 use scaicontrol_server::observability::{Metrics, logger};
-use scaicontrol_server::server::{Server, advance, assemble};
+use scaicontrol_server::server::{Server, assemble};
+use scaicontrol_server::workers::advance::{Moved, advance, on_clock};
+use scaicontrol_server::workers::{self, Due, Worker};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -107,13 +109,25 @@ impl TestApp {
         self.control.clock.now()
     }
 
-    /// Moves the clock on, and comes back when everything that became due on the way is done.
+    /// Moves the clock on; see [`TestApp::advance_to`].
     pub async fn advance(&self, step: TimeDelta) {
         self.advance_to(self.now() + step).await;
     }
-    /// Moves the clock on to `time`.
+    /// Moves the clock on to `time` at once, and lets each worker look once: all but the billing run, which tests of
+    /// billing call themselves.
     pub async fn advance_to(&self, time: DateTime<Utc>) {
-        advance(&self.control, time).await.expect("the clock goes on");
+        assert!(self.control.clock.set(time), "the clock goes forward");
+        let which = |worker: &Worker| worker.name != "billing_run" && !matches!(worker.due, Due::Nightly);
+        workers::once(&self.control, which).await.expect("the workers work");
+    }
+    /// Lives on to `time`, as the server of `scaicontrol dev clock` does: everything that falls due on the way is done at its
+    /// own instant, billing included.
+    pub async fn live_to(&self, time: DateTime<Utc>) -> Moved {
+        advance(&self.control, time).await.expect("the clock goes on")
+    }
+    /// The same, for many small steps: files and mails wait.
+    pub async fn step_to(&self, time: DateTime<Utc>) -> Moved {
+        on_clock(&self.control, time).await.expect("the clock goes on")
     }
 
     /// A token of a user with that role, in that tenant of that partner. One user for each role and tenant.

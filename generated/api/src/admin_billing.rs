@@ -36,15 +36,24 @@ pub trait AdminBillingApi {
     ///
     /// Bills everything that is due by `until` and not billed yet: base prices in advance, closed usage in
     /// arrears. What one tenant owes one partner in one currency, due on the same local day, becomes one
-    /// draft invoice, made an hour (a setting) after its boundary so that late usage gets onto it; the first
-    /// period of a subscription is invoiced at once and by itself. They stay drafts until they are
-    /// finalized.
+    /// invoice, made an hour (a setting) after its boundary so that late usage gets onto it; the first
+    /// period of a subscription and an immediate plan change are invoiced at once and by themselves. Charges
+    /// of services and corrections of usage that came after its month was billed go along with the next such
+    /// invoice, and are billed by themselves on the 1st of the next month when there is none.
+    ///
+    /// Each invoice is issued at once, and mailed when the billing profile has a `contact_email`. One that
+    /// cannot be issued stays a draft and says why in `problem`; whoever can help is notified, once, and it
+    /// is tried again: by the server after an hour, after six and then each day, and by each call of this,
+    /// whose answer names it again. A draft that was written by hand is never issued by a run. The server
+    /// runs all this by itself as well, as it falls due.
     ///
     /// Each thing due is billed once, ever: running it again, twice at once, or after a crash neither
     /// repeats nor skips anything, and a run with nothing due answers empty lists. With `dry_run` the same
-    /// computation is made and nothing is written. One call makes at most 1,000 invoices and says in
-    /// `has_more` whether more are due. A tenant whose billing would run away (too many lines or periods) is
-    /// parked and named, and the others go on.
+    /// computation is made, VAT included, and nothing is written; drafts that wait to be issued are not part
+    /// of it, and the rules of electronic invoices are not asked. One call makes at most 1,000 invoices and
+    /// says in `has_more` whether more are due. An account whose billing would run away (too many lines or
+    /// periods) is parked and named, its tenant is notified, once, and the others go on; the server looks at
+    /// it again each day.
     ///
     /// For a partner the run covers its own tenants. 404 when `tenant_id` does not exist for the caller; 400
     /// when `until` is in the future without `dry_run`, or more than five years (1,827 days) ahead with it.

@@ -287,11 +287,11 @@ pub struct BillingRunInvoice {
     /// Sum of the lines before tax, in cents.
     #[schemars(range(min = -900719925474099_i64, max = 900719925474099_i64))]
     pub subtotal_cents: i64,
-    /// VAT in cents; null when it could not be decided.
+    /// VAT in cents; null when it could not be issued, and in a dry run when it could not be decided.
     #[schemars(with = "crate::support::Nullable<i64>")]
     #[schemars(range(min = -900719925474099_i64, max = 900719925474099_i64))]
     pub tax_cents: Option<i64>,
-    /// Sum with VAT, in cents; null when VAT could not be decided.
+    /// Sum with VAT, in cents; null when `tax_cents` is.
     #[schemars(with = "crate::support::Nullable<i64>")]
     #[schemars(range(min = -900719925474099_i64, max = 900719925474099_i64))]
     pub total_cents: Option<i64>,
@@ -300,12 +300,12 @@ pub struct BillingRunInvoice {
     #[schemars(with = "crate::support::Nullable<String>")]
     #[schemars(length(max = 1000))]
     pub problem: Option<String>,
-    /// Its lines.
+    /// Its lines, of more than 1,000 the first 1,000.
     #[schemars(length(max = 1000))]
     pub lines: Vec<models::LineItemPreview>,
 }
 
-/// A tenant that the run left out, because its billing would have run away. Finance is notified.
+/// A tenant that the run left out, because its billing would have run away. The tenant is notified.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BillingRunParked {
     /// The tenant.
@@ -351,7 +351,7 @@ pub struct BillingRunResponse {
     pub dry_run: bool,
     /// Moment up to which was billed, UTC.
     pub until: chrono::DateTime<chrono::Utc>,
-    /// The invoices, in the order in which they were made.
+    /// The invoices, in the order in which they were made; drafts of earlier runs first.
     #[schemars(length(max = 1000))]
     pub invoices: Vec<models::BillingRunInvoice>,
     /// Things due that are billed by this, those that came to nothing included.

@@ -160,6 +160,7 @@ struct Inner {
     last_run: Family<Worker, Gauge>,
     lag: Family<Worker, Gauge>,
     runs: Family<Run, Counter>,
+    differences: Counter,
     workers: Mutex<BTreeMap<&'static str, Watched>>,
 }
 
@@ -203,11 +204,19 @@ impl Metrics {
             Family::clone(&lag),
         );
         registry.register("worker_runs", "Runs of a worker by result", Family::clone(&runs));
+        let differences = Counter::default();
+        registry.register(
+            "books_differences",
+            "Nightly proofs of the books that found a difference",
+            differences.clone(),
+        );
         registry.register("log_lines_dropped", "Log lines that did not fit into the queue", dropped);
         let info = prometheus_client::metrics::info::Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The program", info);
         let workers = Mutex::default();
-        Metrics(Arc::new(Inner { registry, requests, seconds, pool, queues, last_run, lag, runs, workers }))
+        let inner =
+            Inner { registry, requests, seconds, pool, queues, last_run, lag, runs, differences, workers };
+        Metrics(Arc::new(inner))
     }
 
     /// How many rows wait in a queue.
@@ -233,6 +242,11 @@ impl Metrics {
         if ok && let Some(watched) = self.workers().get_mut(worker) {
             watched.last_success = Instant::now();
         }
+    }
+
+    /// The nightly proof found a difference.
+    pub fn books_differ(&self) {
+        self.0.differences.inc();
     }
 
     /// Workers that did not succeed within three of their periods and a minute.

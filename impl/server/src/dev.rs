@@ -4,6 +4,7 @@
 use crate::api::Enter;
 use crate::config::parse_span;
 use crate::identity::dev_issuer::JWKS_PATH;
+use crate::workers::advance::advance;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::BoxFuture;
 use http::{HeaderValue, Method, StatusCode, header};
@@ -101,12 +102,12 @@ fn clock_set(rqctx: Cx, request: Request) -> Answer {
         let body = body.map_err(|_| ApiError::payload_too_large(BODY_BYTES_MAX))?.to_bytes();
         let asked: Move = serde_json::from_slice(&body).map_err(|e| ApiError::bad_request(e.to_string()))?;
         let target = target(&asked, control.clock.now())?;
-        let done = crate::server::advance(control, target).await;
+        let done = advance(control, target).await;
         if let Some(dev) = &control.dev {
             std::fs::write(&dev.clock_file, control.clock.now().to_rfc3339()).map_err(ApiError::internal)?;
         }
-        done?;
-        Ok(json_answer(&json!({"now": control.clock.now(), "simulated": true})))
+        let stops = done?.stops;
+        Ok(json_answer(&json!({"now": control.clock.now(), "simulated": true, "stops": stops})))
     })
 }
 

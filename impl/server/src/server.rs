@@ -21,7 +21,6 @@ use crate::op::Ids;
 use crate::pages;
 use crate::workers;
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, header};
 use scaicontrol_api::{
@@ -163,14 +162,6 @@ impl Server {
             metrics.stop(Duration::from_secs(1)).await;
         }
     }
-}
-
-/// Moves a simulated clock to `target`, doing what becomes due on the way.
-pub async fn advance(control: &Control, target: DateTime<Utc>) -> Result<()> {
-    if !control.clock.set(target) {
-        return Err(Error::conflict("the clock cannot be moved there"));
-    }
-    workers::run_once(control).await
 }
 
 /// `/metrics` at an address of its own, for a network that the API's callers are not in.

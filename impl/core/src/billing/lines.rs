@@ -35,6 +35,7 @@ pub async fn of_item(
         ("subscription", "base") => base(conn, op, item, timezone).await,
         ("subscription", "proration") => super::proration::lines(conn, op, item, timezone).await,
         ("segment", "usage") => usage(conn, op, item, timezone).await,
+        ("segment", "correction") => super::corrections::lines(conn, op, item, timezone).await,
         (source, kind) => Err(Error::internal(format!("nothing bills {kind} of a {source}"))),
     }
 }
@@ -71,7 +72,12 @@ async fn base(conn: &mut Conn, op: &OpContext, item: &BilledItemRow, timezone: T
 }
 
 /// The usage of a closed segment, in arrears, metric by metric.
-async fn usage(conn: &mut Conn, op: &OpContext, item: &BilledItemRow, timezone: Tz) -> Result<Vec<LineRow>> {
+pub(super) async fn usage(
+    conn: &mut Conn,
+    op: &OpContext,
+    item: &BilledItemRow,
+    timezone: Tz,
+) -> Result<Vec<LineRow>> {
     use segments as t;
     let segment: SegmentRow =
         t::table.find((&item.tenant_id, item.source_id)).select(SegmentRow::as_select()).first(conn).await?;

@@ -1,7 +1,8 @@
 //! Invoices: what is due, put on a draft, checked, numbered and frozen.
 //!
-//! [`run`] finds what is due and writes drafts; [`drafts`] is what finance does to a draft by hand; [`finalize`] makes a
+//! [`run`] finds what is due, writes drafts and issues them; [`drafts`] is what finance does to a draft by hand; [`finalize`] makes a
 //! draft a document. From its number on a document never changes: what happens later is other documents and journals.
+pub mod corrections;
 pub mod credit_lines;
 pub mod credit_notes;
 pub mod drafts;
@@ -17,6 +18,7 @@ pub mod tax;
 pub mod upcoming;
 pub mod view;
 pub mod void;
+pub mod worker;
 
 use crate::app::Control;
 use crate::db::page::PageRequest;

@@ -2,26 +2,25 @@
 //!
 //! What it would bill is taxed as finalizing would, and credit is counted in, so that what is shown is what comes, to
 //! the cent, unless something is used or changed until then.
-use super::run::{self, INVOICES_MAX};
-use super::store::{self, InvoiceRow, LineRow};
-use super::tax::{self, Parties, Taxed};
+use super::run;
+use super::run::drafted::{Draft, previews};
 use crate::app::Control;
 use crate::db::Conn;
-use crate::db::schema::{billed_items, partners, subscriptions};
+use crate::db::schema::{billed_items, subscriptions};
 use crate::error::{Error, Result};
 use crate::op::{OpContext, Scope};
 use crate::payments::credit;
 use crate::settings::{self, Settings};
-use crate::subscriptions::view::parse;
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use scaicontrol_domain::money::{Cents, Currency};
-use scaicontrol_domain::period::{local_date, parse_timezone};
+use scaicontrol_domain::money::Cents;
 use scaicontrol_domain::settlement::credit_used;
-use scaicontrol_types::{LineItemPreview, UpcomingInvoiceResponse};
+use scaicontrol_types::UpcomingInvoiceResponse;
 use std::collections::BTreeMap;
-use uuid::Uuid;
+
+/// Drafts that are looked at for the first of each currency.
+const DRAFTS_MAX: usize = 1_000;
 
 /// The next invoice of the caller's tenant in each currency.
 pub async fn upcoming(op: &OpContext, app: &Control) -> Result<Vec<UpcomingInvoiceResponse>> {
@@ -39,26 +38,18 @@ async fn next_invoices(
 ) -> Result<Vec<UpcomingInvoiceResponse>> {
     let settings = settings::load(conn).await?;
     let Some(until) = horizon(conn, op, &settings, tenant_id).await? else { return Ok(vec![]) };
-    let made = run::bill_tenant(conn, op, &settings, tenant_id, until, INVOICES_MAX).await?;
-    let mut first: BTreeMap<String, (NaiveDate, Uuid)> = BTreeMap::new();
-    for invoice in made.invoices {
-        let id = invoice.invoice_id.ok_or_else(|| Error::internal("a run that made no invoice"))?;
-        let next = (invoice.invoice_date, id);
+    let (drafts, _) = run::drafts(conn, op, &settings, tenant_id, until, DRAFTS_MAX).await?;
+    let mut first: BTreeMap<String, &Draft> = BTreeMap::new();
+    for draft in &drafts {
         // Of those of one day the first comes first.
-        first
-            .entry(invoice.currency)
-            .and_modify(|earliest| {
-                if next.0 < earliest.0 {
-                    *earliest = next;
-                }
-            })
-            .or_insert(next);
+        let next = first.entry(draft.row.currency.clone()).or_insert(draft);
+        if draft.run_date < next.run_date {
+            *next = draft;
+        }
     }
     let mut answer = Vec::with_capacity(first.len());
-    for (invoice_date, invoice_id) in first.into_values() {
-        let row = store::get(conn, invoice_id).await?;
-        let lines = store::lines(conn, tenant_id, invoice_id).await?;
-        answer.push(shown(conn, op, &settings, invoice_date, row, lines).await?);
+    for draft in first.into_values() {
+        answer.push(shown(conn, op, &settings, draft).await?);
     }
     Ok(answer)
 }
@@ -92,26 +83,22 @@ async fn shown(
     conn: &mut Conn,
     op: &OpContext,
     settings: &Settings,
-    due_date: NaiveDate,
-    row: InvoiceRow,
-    lines: Vec<LineRow>,
+    draft: &Draft,
 ) -> Result<UpcomingInvoiceResponse> {
-    let timezone: String =
-        partners::table.find(&row.partner_id).select(partners::timezone).first(conn).await?;
-    let today = local_date(op.now, parse_timezone(&timezone).map_err(Error::internal)?);
-    let invoice_date = due_date.max(today.map_err(Error::internal)?);
-    let taxed = match taxed(conn, &row, &lines, invoice_date, settings).await {
+    let invoice_date = draft.issue_date(conn, op).await?;
+    let taxed = match draft.taxed(conn, invoice_date, settings).await {
         Ok(taxed) => Some(taxed),
         // What finalizing would refuse is not decided yet.
         Err(Error::BadRequest { .. }) => None,
         Err(e) => return Err(e),
     };
+    let row = &draft.row;
     let lots = credit::lots(conn, &row.tenant_id, &row.partner_id, &row.currency).await?;
     let credit = credit::sum(&lots)?;
     let total = taxed.as_ref().map(|taxed| taxed.totals.total);
     let used = credit_used(total.unwrap_or(Cents::ZERO), credit);
     Ok(UpcomingInvoiceResponse {
-        currency: row.currency,
+        currency: row.currency.clone(),
         invoice_date,
         computed_at: op.now,
         period_start: row.period_start,
@@ -121,33 +108,7 @@ async fn shown(
         total_cents: total.map(|total| total.0),
         customer_credit_cents: used.0,
         due_cents: total.map(|total| total.sub(used)).transpose().map_err(Error::internal)?.map(|due| due.0),
-        line_items: previews(&lines, taxed.as_ref())?,
+        line_items: previews(&draft.lines, taxed.as_ref(), usize::MAX)?,
         vat_details: taxed.map(|taxed| taxed.details),
     })
-}
-
-/// VAT, by the code that decides it when an invoice is issued.
-async fn taxed(
-    conn: &mut Conn,
-    row: &InvoiceRow,
-    lines: &[LineRow],
-    invoice_date: NaiveDate,
-    settings: &Settings,
-) -> Result<Taxed> {
-    let parties = Parties::load(conn, &row.tenant_id, &row.partner_id).await?;
-    let currency = Currency::parse(&row.currency).map_err(Error::internal)?;
-    tax::tax(&parties, lines, currency, invoice_date, row.tax_point_date, settings)
-}
-
-fn previews(lines: &[LineRow], taxed: Option<&Taxed>) -> Result<Vec<LineItemPreview>> {
-    let mut previews = lines.iter().map(run::preview).collect::<Result<Vec<_>>>()?;
-    if let Some(taxed) = taxed {
-        let parts = taxed.decisions.iter().zip(&taxed.totals.line_tax);
-        for (preview, (decision, part)) in previews.iter_mut().zip(parts) {
-            preview.tax_rate = decision.printed_rate().map(|rate| rate.normalize().into());
-            preview.tax_category = Some(parse(decision.category.as_str())?);
-            preview.tax_cents = Some(part.0);
-        }
-    }
-    Ok(previews)
 }

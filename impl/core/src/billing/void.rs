@@ -117,7 +117,16 @@ async fn free_items(conn: &mut Conn, op: &OpContext, invoice: &InvoiceRow) -> Re
         .load(conn)
         .await?;
     for item in items {
-        let revision = item.revision.checked_add(1).ok_or_else(|| Error::internal("too many revisions"))?;
+        let last: Option<i32> = t::table
+            .filter(t::tenant_id.eq(&item.tenant_id).and(t::source_type.eq(&item.source_type)))
+            .filter(t::source_id.eq(item.source_id).and(t::period_start.eq(item.period_start)))
+            .filter(t::kind.eq(&item.kind))
+            .select(diesel::dsl::max(t::revision))
+            .first(conn)
+            .await?;
+        // A segment may have several corrections.
+        let revision = last.unwrap_or(item.revision).checked_add(1);
+        let revision = revision.ok_or_else(|| Error::internal("too many revisions"))?;
         let again = BilledItemRow {
             billed_item_id: op.id(),
             revision,

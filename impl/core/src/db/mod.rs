@@ -30,6 +30,18 @@ diesel::define_sql_function! {
     fn set_config(name: Text, value: Text, is_local: diesel::sql_types::Bool) -> Text;
 }
 
+diesel::define_sql_function! {
+    /// Takes a lock until the transaction ends, unless somebody has it.
+    fn pg_try_advisory_xact_lock(key: diesel::sql_types::BigInt) -> diesel::sql_types::Bool;
+}
+diesel::define_sql_function! {
+    /// A number that stands for a text.
+    fn hashtextextended(text: Text, seed: diesel::sql_types::BigInt) -> diesel::sql_types::BigInt;
+}
+
+/// Keeps the locks of [`Db::alone`] apart from those that others make of a text.
+const ALONE: i64 = 0x616c_6f6e;
+
 /// The pool. Cheap to clone.
 #[derive(Clone)]
 pub struct Db {
@@ -124,6 +136,28 @@ impl Db {
         F: AsyncFnOnce(&mut Conn) -> Result<T> + Clone,
     {
         self.attempt(op, Mode::Snapshot, work).await
+    }
+
+    /// Runs `work` while no other server runs work of that name; answers nothing when one does.
+    ///
+    /// The lock is that of an open transaction on a connection of its own, which does nothing else: whatever becomes of
+    /// this server, it ends with it. Should only that connection be lost, another server may begin while this one still
+    /// works; what the work takes, it takes under row locks.
+    pub async fn alone<T>(&self, name: &str, work: impl Future<Output = T>) -> Result<Option<T>> {
+        let mut tx =
+            Transaction::begin(self.bare().await?, &Scope::Public, Mode::Read, self.statement_timeout)
+                .await?;
+        let is_mine: bool = diesel::select(pg_try_advisory_xact_lock(hashtextextended(name, ALONE)))
+            .get_result(tx.conn())
+            .await?;
+        if !is_mine {
+            tx.end("ROLLBACK").await?;
+            return Ok(None);
+        }
+        let done = work.await;
+        // What was done stays done, even if the lock was lost meanwhile.
+        let _ = tx.end("COMMIT").await;
+        Ok(Some(done))
     }
 
     /// Runs `work` in a transaction that is rolled back: what it would have done, without doing it.

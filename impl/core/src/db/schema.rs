@@ -518,6 +518,47 @@ diesel::table! {
         ends_at -> Timestamptz,
         is_trial -> Bool,
         created_at -> Timestamptz,
+        billed_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    run_drafts (tenant_id, invoice_id) {
+        tenant_id -> Text,
+        invoice_id -> Uuid,
+        partner_id -> Text,
+        try_at -> Timestamptz,
+        attempts -> Integer,
+        problem -> Nullable<Text>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    billing_parked (tenant_id, partner_id, currency) {
+        tenant_id -> Text,
+        partner_id -> Text,
+        currency -> Text,
+        reason -> Text,
+        message -> Text,
+        try_at -> Timestamptz,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    late_usage (tenant_id, segment_id) {
+        tenant_id -> Text,
+        segment_id -> Uuid,
+        partner_id -> Text,
+        marked_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    worker_state (worker) {
+        worker -> Text,
+        last_run_at -> Timestamptz,
     }
 }
 

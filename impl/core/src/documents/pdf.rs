@@ -104,14 +104,16 @@ pub async fn regenerate(op: &OpContext, app: &Control, invoice_id: Uuid) -> Resu
         .await
 }
 
-/// Renders what waits, for as long as something does.
-pub async fn tick(op: &OpContext, app: &Control) -> Result<()> {
+/// Renders what waits, for as long as something does; answers how many it took up.
+pub async fn tick(op: &OpContext, app: &Control) -> Result<usize> {
+    let mut taken = 0;
     loop {
         let claimed =
             app.db.tx(op, "pdf_claim", async |conn| store::claim(conn, machine_now(), CLAIMED).await).await?;
         if claimed.is_empty() {
-            return Ok(());
+            return Ok(taken);
         }
+        taken += claimed.len();
         let work = claimed.into_iter().map(|row| async {
             let invoice_id = row.invoice_id;
             let issued = app.db.read(op, async |conn| Issued::load(conn, invoice_id).await).await?;

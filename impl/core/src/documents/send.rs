@@ -3,14 +3,15 @@
 //! The mail is rendered and queued in the transaction that marks the document as sent. Its files go into the object store
 //! before that; when the PDF cannot be rendered now, the mail is held, and let go by whoever renders it later.
 use super::original::{self, OriginalRow};
-use super::{Issued, facts, hybrid, pdf};
+use super::{Issued, facts, hybrid, pdf, store};
 use crate::app::Control;
 use crate::audit;
 use crate::billing::store::{self as invoice_store, InvoiceRow};
 use crate::billing::{drafts, view};
 use crate::db::Conn;
-use crate::db::schema::{billing_profiles, partners, users};
+use crate::db::schema::{billing_profiles, partners, run_drafts, users};
 use crate::error::{Error, Result};
+use crate::gateways::mail::address as is_address;
 use crate::mails::{self, File as MailFile, Files, MailKind, NewMail};
 use crate::op::{OpContext, Scope};
 use crate::templates;
@@ -87,13 +88,7 @@ async fn queue(
                 mails::limit(conn, &row.tenant_id, invoice_id, op.now).await?;
             }
             let language = write(conn, system, app, &issued, &to, files.clone()).await?;
-            let before = view::invoice(&row)?;
-            if row.status == "finalized" {
-                (row.status, row.sent_at, row.updated_at) = ("sent".into(), Some(op.now), op.now);
-                invoice_store::save(conn, &row).await?;
-            }
-            audit::record(conn, system, drafts::audited(&row), Some(&before), Some(&view::invoice(&row)?))
-                .await?;
+            mark_sent(conn, system, &mut row).await?;
             Ok(InvoiceMailResponse {
                 invoice_id,
                 number: row.number.clone().unwrap_or_default(),
@@ -104,6 +99,74 @@ async fn queue(
             })
         })
         .await
+}
+
+/// The document has been sent, and says so unless it is further than that.
+async fn mark_sent(conn: &mut Conn, op: &OpContext, row: &mut InvoiceRow) -> Result<()> {
+    let before = view::invoice(row)?;
+    if row.status == "finalized" {
+        (row.status, row.sent_at, row.updated_at) = ("sent".into(), Some(op.now), op.now);
+        invoice_store::save(conn, row).await?;
+    }
+    audit::record(conn, op, drafts::audited(row), Some(&before), Some(&view::invoice(row)?)).await
+}
+
+/// Sends what the billing run has issued to the tenant's billing contact, once, and strikes it off the run's list; answers
+/// whether it was sent. The mail waits for the PDF, which whoever renders it lets go.
+///
+/// `drafted` is the id that the run knows it by.
+pub async fn by_run(op: &OpContext, app: &Control, invoice_id: Uuid, drafted: Uuid) -> Result<bool> {
+    let (sent, is_rendered, tenant_id) = app
+        .db
+        .tx(op, "run_send", async |conn| {
+            let mut row = invoice_store::lock(conn, invoice_id).await?;
+            let tenant_id = row.tenant_id.clone();
+            let strike = [drafted, invoice_id];
+            let is_due =
+                row.status != "void" && !mails::store::is_mailed(conn, &tenant_id, invoice_id).await?;
+            let contact = if is_due { contact(conn, &row).await? } else { None };
+            // Whoever renders the PDF waits for this transaction, and then sees the mail; unless it was faster.
+            let is_rendered = store::hold_first(conn, &tenant_id, invoice_id).await?;
+            if let Some(to) = &contact {
+                let issued = Issued::load(conn, invoice_id).await?;
+                write(conn, op, app, &issued, to, Files::Held).await?;
+                mark_sent(conn, op, &mut row).await?;
+            }
+            if !is_rendered {
+                strike_off(conn, &tenant_id, &strike).await?;
+            }
+            Ok((contact.is_some(), is_rendered, tenant_id))
+        })
+        .await?;
+    if is_rendered {
+        let issued = app.db.read(op, async |conn| Issued::load(conn, invoice_id).await).await?;
+        let pdf = pdf::download(op, app, invoice_id).await?;
+        release(op, app, &issued, &pdf.bytes).await?;
+        app.db
+            .tx(op, "run_sent", async |conn| strike_off(conn, &tenant_id, &[drafted, invoice_id]).await)
+            .await?;
+    }
+    Ok(sent)
+}
+
+/// Nothing is left to do of these for the run.
+async fn strike_off(conn: &mut Conn, tenant_id: &str, ids: &[Uuid]) -> Result<()> {
+    use run_drafts as t;
+    let done = t::table.filter(t::tenant_id.eq(tenant_id).and(t::invoice_id.eq_any(ids)));
+    diesel::delete(done).execute(conn).await?;
+    Ok(())
+}
+
+/// The tenant's billing contact.
+async fn contact(conn: &mut Conn, row: &InvoiceRow) -> Result<Option<String>> {
+    let contact: Option<Option<String>> = billing_profiles::table
+        .find(&row.tenant_id)
+        .select(billing_profiles::contact_email)
+        .first(conn)
+        .await
+        .optional()?;
+    // An address that no mail can go to is as good as none: the document is in the tenant's list.
+    Ok(contact.flatten().filter(|to| is_address(to).is_some()))
 }
 
 /// Whom it goes to: the address that was given, if it may be, or the tenant's billing contact.

@@ -127,6 +127,26 @@ pub async fn claim(conn: &mut Conn, machine_now: DateTime<Utc>, limit: i64) -> R
     Ok(rows)
 }
 
+/// Keeps the first PDF of a document from being finished until the transaction ends; answers whether it is already.
+pub async fn hold_first(conn: &mut Conn, tenant_id: &str, invoice_id: Uuid) -> Result<bool> {
+    use invoice_pdfs as t;
+    let status: Option<String> = t::table
+        .find((tenant_id, invoice_id, 1))
+        .select(t::status)
+        .for_share()
+        .first(conn)
+        .await
+        .optional()?;
+    Ok(status.as_deref() == Some("rendered"))
+}
+
+/// When the PDF that waits longest was, or is, due after an instant, by the machine's clock.
+pub async fn next_due(conn: &mut Conn, after: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
+    use invoice_pdfs as t;
+    let waiting = t::table.filter(t::status.eq("queued").and(t::next_attempt_at.gt(after)));
+    Ok(waiting.select(diesel::dsl::min(t::next_attempt_at)).first(conn).await?)
+}
+
 /// Stores what was rendered; a version that another server rendered meanwhile stays as it is.
 pub async fn finish(conn: &mut Conn, row: &PdfRow) -> Result<()> {
     use invoice_pdfs as t;

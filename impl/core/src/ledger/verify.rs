@@ -173,7 +173,7 @@ const CHECKS: &[(&str, &str)] = &[
     ("nothing is billed by two documents that stand",
      "SELECT format('%s of %s %s from %s is billed %s times', b.kind, b.source_type, b.source_id, b.period_start, count(*)) AS found
       FROM billed_items b LEFT JOIN invoices i USING (tenant_id, invoice_id) WHERE i.status IS DISTINCT FROM 'void'
-      GROUP BY b.tenant_id, b.source_type, b.source_id, b.period_start, b.kind HAVING count(*) > 1"),
+      GROUP BY b.tenant_id, b.source_type, b.source_id, b.period_start, b.kind, CASE WHEN b.kind = 'correction' THEN b.revision END HAVING count(*) > 1"),
     ("recurring revenue is what its changes add up to",
      "SELECT format('subscription %s: counts with %s, its changes say %s', s.subscription_id, c.counts, COALESCE(m.amount, 0)) AS found
       FROM subscriptions s

@@ -113,6 +113,13 @@ pub async fn abandon(
     Ok(())
 }
 
+/// Whether there is a mail of a document.
+pub async fn is_mailed(conn: &mut Conn, tenant_id: &str, invoice_id: Uuid) -> Result<bool> {
+    use mails as t;
+    let mailed = t::table.filter(t::tenant_id.eq(tenant_id).and(t::invoice_id.eq(invoice_id)));
+    Ok(diesel::select(diesel::dsl::exists(mailed)).get_result(conn).await?)
+}
+
 /// When the n-th newest mail of a document since an instant was queued, if there are so many.
 pub async fn nth_newest(
     conn: &mut Conn,
@@ -188,6 +195,14 @@ pub async fn due(conn: &mut Conn, now: DateTime<Utc>) -> Result<i64> {
         "SELECT count(*) FROM (SELECT 1 FROM mails WHERE status = 'queued' AND NOT held AND next_attempt_at <= $1 LIMIT 10001) AS due",
     );
     Ok(query.bind::<Timestamptz, _>(now).get_result(conn).await?)
+}
+
+/// When the mail that waits longest was, or is, due after an instant, by the machine's clock.
+pub async fn next_due(conn: &mut Conn, after: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
+    let query = statement::<Nullable<Timestamptz>>(
+        "SELECT min(next_attempt_at) FROM mails WHERE status = 'queued' AND NOT held AND next_attempt_at > $1",
+    );
+    Ok(query.bind::<Timestamptz, _>(after).get_result(conn).await?)
 }
 
 /// What became of an attempt.

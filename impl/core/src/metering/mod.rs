@@ -10,6 +10,7 @@
 mod group;
 mod ingest;
 pub mod keeper;
+mod late;
 pub mod lookup;
 mod notices;
 pub mod quota;

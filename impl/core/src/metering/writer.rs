@@ -13,6 +13,7 @@
 //! is tried alone, once, so that the others do not suffer.
 use super::group::{Candidates, Group, Place, Total};
 use super::ingest::Batch;
+use super::late::{self, Billed};
 use super::notices::{self, Month, Told};
 use super::writes::{self, Events, Keys, Members};
 use super::{Shared, slot::Stripe};
@@ -265,7 +266,7 @@ async fn write_group(
     told: &Told,
     careful: &AtomicBool,
 ) -> Result<Written> {
-    let standing = standing(conn, group).await?;
+    let (standing, billed) = standing(conn, group).await?;
     let takes_part: Vec<bool> = standing.iter().map(|s| *s == Standing::Good).collect();
     let candidates = group.candidates(&takes_part);
     let (new, known) = take_keys(conn, group, &candidates, careful).await?;
@@ -286,6 +287,7 @@ async fn write_group(
         })
         .collect();
     writes::add_all(conn, stripe, &events(group, &new), &hours, &segments, &audit).await?;
+    late::mark(conn, &billed, &segments, op.now).await?;
     let told = notices::check(conn, op, &segments, told).await?;
     let touched = segments.iter().map(|t| (t.tenant_id.to_owned(), t.metric.metric_id)).collect();
     Ok(Written { outcomes, touched, told, knew_some: known.iter().any(|n| 0 < *n) })
@@ -299,15 +301,16 @@ enum Standing {
     Held,
 }
 
-/// Holds the segments and looks whether they still are what the batches believe them to be.
-async fn standing(conn: &mut Conn, group: &Group<'_>) -> Result<Vec<Standing>> {
+/// Holds the segments and looks whether they still are what the batches believe them to be; answers those that are billed
+/// too.
+async fn standing(conn: &mut Conn, group: &Group<'_>) -> Result<(Vec<Standing>, Billed)> {
     let believed = group.segments();
     let tenants: Vec<&str> = believed.iter().map(|b| b.tenant_id).collect();
     let ids: Vec<Uuid> = believed.iter().map(|b| b.segment_id).collect();
     let held = if believed.is_empty() { vec![] } else { writes::hold_segments(conn, &tenants, &ids).await? };
     let ends: HashMap<(&str, Uuid), DateTime<Utc>> =
-        held.iter().map(|(t, s, end)| ((t.as_str(), *s), *end)).collect();
-    Ok(group
+        held.iter().map(|(t, s, end, _)| ((t.as_str(), *s), *end)).collect();
+    let standing = group
         .batches
         .iter()
         .map(|batch| {
@@ -326,7 +329,10 @@ async fn standing(conn: &mut Conn, group: &Group<'_>) -> Result<Vec<Standing>> {
             }
             standing
         })
-        .collect())
+        .collect();
+    let billed =
+        held.into_iter().filter(|(.., billed)| *billed).map(|(tenant, id, ..)| (tenant, id)).collect();
+    Ok((standing, billed))
 }
 
 /// Takes the keys, at first as if all were new; answers the events whose key was free, and for each batch how many were not.

@@ -9,14 +9,14 @@ use crate::db::statement::statement;
 use crate::error::{Error, Result};
 use chrono::{DateTime, Utc};
 use diesel::sql_types::{
-    Array, BigInt, Jsonb, Nullable, Numeric, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
+    Array, BigInt, Bool, Jsonb, Nullable, Numeric, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
 };
 use diesel_async::RunQueryDsl;
 use rust_decimal::Decimal;
 use scaicontrol_types::MetricAggregation;
 use uuid::Uuid;
 
-/// Locks segments against change, and answers when they end. One that is locked by somebody else is not in the answer.
+/// Locks segments against change, and answers when they end and whether they are billed. One that is locked by somebody else is not in the answer.
 ///
 /// A share lock: several servers may count in a segment at once, but whoever changes its end or bills it waits until
 /// what is being counted is there to be seen.
@@ -24,9 +24,9 @@ pub async fn hold_segments(
     conn: &mut Conn,
     tenants: &[&str],
     segments: &[Uuid],
-) -> Result<Vec<(String, Uuid, DateTime<Utc>)>> {
-    Ok(statement::<(Text, SqlUuid, Timestamptz)>(
-        "SELECT s.tenant_id, s.segment_id, s.ends_at
+) -> Result<Vec<(String, Uuid, DateTime<Utc>, bool)>> {
+    Ok(statement::<(Text, SqlUuid, Timestamptz, Bool)>(
+        "SELECT s.tenant_id, s.segment_id, s.ends_at, s.billed_at IS NOT NULL
          FROM unnest($1::text[], $2::uuid[]) WITH ORDINALITY AS k (tenant_id, segment_id, place)
          JOIN segments s ON s.tenant_id = k.tenant_id AND s.segment_id = k.segment_id
          ORDER BY k.place FOR SHARE OF s SKIP LOCKED",

@@ -148,6 +148,8 @@ impl Run {
             pair("log.format", "terminal".into()),
             pair("log.level", "warning".into()),
             pair("limits.shutdown_grace", "5s".into()),
+            // A clock that is moved by years answers when all is done.
+            pair("limits.deadline", "1h".into()),
             pair("auth.client_id", "scaicontrol-web".into()),
             pair("outbound.allow_private", "true".into()),
             pair("objects.folder", dir.join("objects").to_string_lossy().into_owned()),

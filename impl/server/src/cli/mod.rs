@@ -9,6 +9,7 @@ mod einvoice;
 mod migrate;
 mod serve;
 mod verify;
+mod worker;
 
 use crate::config::{self, Config, ConfigError, Sources};
 use clap::{Args, Parser, Subcommand};
@@ -44,6 +45,9 @@ enum Command {
     /// What only the operator's own people do, on the database itself (DATABASE_OWNER_URL).
     #[command(subcommand)]
     Admin(admin::Admin),
+    /// The background workers, by hand.
+    #[command(subcommand)]
+    Worker(worker::Worker),
     /// Electronic invoices of anybody's making.
     #[command(subcommand)]
     Einvoice(einvoice::Einvoice),
@@ -95,6 +99,7 @@ pub fn main() -> ExitCode {
             Command::Migrate(command) => command.run(&context).await,
             Command::Verify(command) => command.run(&context).await,
             Command::Admin(command) => command.run(&context).await,
+            Command::Worker(command) => command.run(&context).await,
             Command::Einvoice(command) => command.run().await,
             Command::Config => {
                 say(config::reference().trim_end());
@@ -157,6 +162,8 @@ mod tests {
             "verify --json",
             "admin grant-role --user usr_1 --role super_admin",
             "admin templates validate",
+            "worker run mailer --set log.level=debug",
+            "worker list",
             "einvoice validate x.xml --json",
             "config",
         ] {

@@ -1,0 +1,124 @@
+//! Whom a run bills: the tenants of whom something is due, found by index and walked a page at a time.
+//!
+//! A tenant that cannot be billed does not hold up the others, and is not tried twice in one run.
+use super::{Billed, Run};
+use crate::db::Conn;
+use crate::db::statement::{Statement, statement};
+use crate::error::{Error, Result};
+use chrono::{DateTime, Utc};
+use diesel::sql_types::{BigInt, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use std::collections::HashSet;
+use uuid::Uuid;
+
+/// Rows that are looked up together.
+const PAGE: i64 = 1_000;
+/// Tenants that are billed at a time.
+const AT_ONCE: usize = 4;
+
+/// Where something due is written down, in the order in which it is looked for. Each is one range of an index.
+const SOURCES: [&str; 4] = [
+    // Refused or cut off before, by the instant of the next try.
+    "SELECT tenant_id, try_at, invoice_id FROM run_drafts
+     WHERE try_at <= $1 AND (try_at, invoice_id) > ($2, $3) ORDER BY try_at, invoice_id LIMIT $4",
+    "SELECT tenant_id, marked_at, segment_id FROM late_usage
+     WHERE marked_at <= $1 AND (marked_at, segment_id) > ($2, $3) ORDER BY marked_at, segment_id LIMIT $4",
+    "SELECT tenant_id, next_event_at, subscription_id FROM subscriptions
+     WHERE next_event_at <= $1 AND (next_event_at, subscription_id) > ($2, $3)
+     ORDER BY next_event_at, subscription_id LIMIT $4",
+    "SELECT tenant_id, due_at, billed_item_id FROM billed_items
+     WHERE status = 'due' AND due_at <= $1 AND (due_at, billed_item_id) > ($2, $3)
+     ORDER BY due_at, billed_item_id LIMIT $4",
+];
+
+type Due = (String, DateTime<Utc>, Uuid);
+
+async fn page(
+    conn: &mut Conn,
+    source: &'static str,
+    until: DateTime<Utc>,
+    after: (DateTime<Utc>, Uuid),
+) -> Result<Vec<Due>> {
+    let query: Statement<(Text, Timestamptz, SqlUuid)> = statement(source);
+    let query = query
+        .bind::<Timestamptz, _>(until)
+        .bind::<Timestamptz, _>(after.0)
+        .bind::<SqlUuid, _>(after.1)
+        .bind::<BigInt, _>(PAGE);
+    Ok(query.load(conn).await?)
+}
+
+/// What a sweep did, and whom it could not bill.
+#[derive(Debug, Default)]
+pub(in crate::billing) struct Swept {
+    pub(in crate::billing) all: Billed,
+    pub(in crate::billing) failed: Vec<(String, Error)>,
+}
+
+/// Bills everybody of whom something is due, up to about so many invoices.
+pub(in crate::billing) async fn sweep(run: &Run<'_>, max: usize) -> Result<Swept> {
+    // One after the other under a simulated clock, so that a simulation repeats itself to the number.
+    let at_once = if run.app.clock.is_simulated() { 1 } else { AT_ONCE };
+    let (mut swept, mut seen) = (Swept::default(), HashSet::new());
+    for source in SOURCES {
+        let mut after = (DateTime::UNIX_EPOCH, Uuid::nil());
+        loop {
+            let due =
+                run.app.db.read(run.op, async |conn| page(conn, source, run.until, after).await).await?;
+            let Some((_, at, id)) = due.last() else { break };
+            after = (*at, *id);
+            let tenants = due.into_iter().map(|(tenant_id, ..)| tenant_id);
+            let tenants: Vec<String> = tenants.filter(|tenant_id| seen.insert(tenant_id.clone())).collect();
+            for some in tenants.chunks(at_once) {
+                let left = max.saturating_sub(swept.all.invoices.len());
+                if left == 0 || run.is_over() {
+                    swept.all.has_more = true;
+                    return Ok(swept);
+                }
+                bill(run, some, left, &mut swept).await;
+            }
+        }
+    }
+    Ok(swept)
+}
+
+/// Bills some tenants at a time.
+async fn bill(run: &Run<'_>, tenants: &[String], max: usize, swept: &mut Swept) {
+    let mut work: Vec<BoxFuture<'_, Result<Billed>>> = Vec::with_capacity(tenants.len());
+    for tenant_id in tenants {
+        work.push(Box::pin(run.tenant(tenant_id, max)));
+    }
+    let done: Vec<Result<Billed>> =
+        futures::stream::iter(work).buffered(tenants.len().max(1)).collect().await;
+    for (tenant_id, done) in tenants.iter().zip(done) {
+        match done {
+            Ok(billed) => swept.all.add(billed),
+            Err(e) => {
+                slog::error!(run.app.log, "a tenant cannot be billed"; "tenant_id" => tenant_id, "error" => %e);
+                swept.failed.push((tenant_id.clone(), e));
+            }
+        }
+    }
+}
+
+/// The tenants of whom something falls due by `until`, in the same order, up to so many.
+pub(super) async fn tenants(conn: &mut Conn, until: DateTime<Utc>, max: usize) -> Result<Vec<String>> {
+    let (mut tenants, mut seen) = (vec![], HashSet::new());
+    // Drafts that wait are no news.
+    for source in SOURCES.into_iter().skip(1) {
+        let mut after = (DateTime::UNIX_EPOCH, Uuid::nil());
+        loop {
+            let due = page(conn, source, until, after).await?;
+            let Some((_, at, id)) = due.last() else { break };
+            after = (*at, *id);
+            let new = due.into_iter().map(|(tenant_id, ..)| tenant_id);
+            tenants.extend(new.filter(|tenant_id| seen.insert(tenant_id.clone())));
+            if max < tenants.len() {
+                return Ok(tenants);
+            }
+        }
+    }
+    Ok(tenants)
+}

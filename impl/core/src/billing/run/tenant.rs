@@ -1,0 +1,332 @@
+//! What a run does for one tenant, up to drafts: carries its subscriptions on, and puts what is due on invoices, date by
+//! date, each date in one transaction.
+//!
+//! Items of one partner and currency that fall due on one local date share an invoice. What has an invoice of its own (an
+//! activation, an immediate plan change) is with what fell due at the same instant of the same subscription alone. What
+//! floats goes along with the first invoice of a boundary, and is billed by itself on its own date when there is none.
+use super::drafted::Draft;
+use super::parked::{self, Parked};
+use crate::audit;
+use crate::billing::store::{self, LineRow};
+use crate::billing::{corrections, drafts, lines, view};
+use crate::db::Conn;
+use crate::db::schema::{billed_items, partners, run_drafts, subscriptions};
+use crate::db::statement::statement;
+use crate::error::{Error, Result};
+use crate::op::OpContext;
+use crate::settings::Settings;
+use crate::subscriptions::lifecycle;
+use crate::subscriptions::store::{self as subscription_store, BilledItemRow};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text};
+use diesel_async::RunQueryDsl;
+use scaicontrol_domain::period::parse_timezone;
+use scaicontrol_types::BillingParkReason;
+use std::collections::{BTreeMap, HashSet};
+use uuid::Uuid;
+
+/// Lines that one invoice holds at most; beyond it the account is parked.
+const LINES_MAX: usize = 10_000;
+/// Subscriptions that one transaction carries forward.
+const CARRIED_AT_ONCE: i64 = 1_000;
+/// How far a subscription may be behind before its account is parked: further back than any server was ever down.
+const BEHIND_MAX: TimeDelta = TimeDelta::days(3_653);
+/// Keeps the lock of a tenant apart from other locks that are made of a text.
+const LOCK: i64 = 0x6269_6c6c;
+
+/// What has an invoice of its own: its instant, and whose it is. None: what falls due at the boundary of a period.
+type Own = Option<(DateTime<Utc>, Uuid)>;
+
+/// The billing of one tenant.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Billing<'a> {
+    pub(crate) op: &'a OpContext,
+    pub(crate) settings: &'a Settings,
+    pub(crate) tenant_id: &'a str,
+    /// What is due at or before this instant is billed.
+    pub(crate) until: DateTime<Utc>,
+    /// Whether all of it is going to be rolled back: then nobody is kept waiting by a lock.
+    pub(crate) is_tried: bool,
+    /// Whether what is parked is tried again, however short a time ago it was parked.
+    pub(crate) with_parked: bool,
+}
+
+/// What billing one date made.
+#[derive(Debug, Default)]
+pub(crate) struct Made {
+    pub(crate) drafts: Vec<Draft>,
+    pub(crate) parked: Vec<Parked>,
+    /// Items billed, those that came to nothing included.
+    pub(crate) items: i64,
+    /// The date; none when nothing was due.
+    pub(crate) date: Option<NaiveDate>,
+    /// Whether something is due on a later date.
+    pub(crate) goes_on: bool,
+}
+
+impl Billing<'_> {
+    /// Makes due what is not yet: late usage, and what happens to subscriptions by themselves. Answers whether there are
+    /// more subscriptions than one transaction carries, and which are too far behind.
+    pub(crate) async fn carry(&self, conn: &mut Conn) -> Result<(bool, Vec<Parked>)> {
+        self.lock(conn).await?;
+        corrections::of_late_usage(conn, self.op, self.settings, self.tenant_id).await?;
+        use subscriptions as t;
+        let due: Vec<(Uuid, DateTime<Utc>, String, String)> = t::table
+            .filter(t::tenant_id.eq(self.tenant_id).and(t::next_event_at.le(self.until)))
+            .select((t::subscription_id, t::next_event_at.assume_not_null(), t::partner_id, t::currency))
+            .order((t::next_event_at, t::subscription_id))
+            .limit(CARRIED_AT_ONCE)
+            .load(conn)
+            .await?;
+        let is_full = i64::try_from(due.len()).is_ok_and(|n| CARRIED_AT_ONCE <= n);
+        let (mut parked, mut carried) = (vec![], 0);
+        for (subscription_id, at, partner_id, currency) in due {
+            if BEHIND_MAX < self.until - at {
+                let message = format!("a subscription is due since {}", at.format("%Y-%m-%d"));
+                parked.push(self.parked(&partner_id, &currency, BillingParkReason::TooManyPeriods, message));
+                continue;
+            }
+            let mut sub = subscription_store::lock(conn, self.tenant_id, subscription_id).await?;
+            lifecycle::advance(conn, self.op, self.settings, &mut sub, self.until).await?;
+            carried += 1;
+        }
+        parked::note(conn, self.op, &parked, self.is_tried).await?;
+        Ok((is_full && 0 < carried, parked))
+    }
+
+    /// Puts what is due on the first date after `after` on drafts.
+    pub(crate) async fn bill_date(&self, conn: &mut Conn, after: Option<NaiveDate>) -> Result<Made> {
+        self.lock(conn).await?;
+        let Some(date) = self.next_date(conn, after).await? else { return Ok(Made::default()) };
+        let mut made = Made { date: Some(date), ..Made::default() };
+        let known = parked::of(conn, self.tenant_id).await?;
+        for (partner_id, currency) in self.accounts(conn, date).await? {
+            let account = Account { partner_id, currency, date };
+            let parked_before = known.iter().find(|p| p.is_of(&account.partner_id, &account.currency));
+            if parked_before.is_some_and(|p| !self.with_parked && self.op.now < p.try_at) {
+                continue;
+            }
+            let mut is_parked = false;
+            for items in self.groups(conn, &account).await?.into_values() {
+                let count = i64::try_from(items.len()).unwrap_or(i64::MAX);
+                match self.bill_group(conn, &account, &items).await? {
+                    Billed::Parked(reason, message) => {
+                        let parked = self.parked(&account.partner_id, &account.currency, reason, message);
+                        parked::note(conn, self.op, std::slice::from_ref(&parked), self.is_tried).await?;
+                        made.parked.push(parked);
+                        is_parked = true;
+                        continue;
+                    }
+                    Billed::Nothing => {}
+                    Billed::Draft(draft) => made.drafts.push(*draft),
+                }
+                made.items += count;
+            }
+            if parked_before.is_some() && !is_parked {
+                parked::forget(conn, self.tenant_id, &account.partner_id, &account.currency).await?;
+            }
+        }
+        made.goes_on = self.next_date(conn, Some(date)).await?.is_some();
+        Ok(made)
+    }
+
+    /// A tenant is billed by one at a time: whoever comes second waits here, and finds nothing left.
+    async fn lock(&self, conn: &mut Conn) -> Result<()> {
+        if self.is_tried {
+            return Ok(());
+        }
+        let lock = statement::<()>("SELECT pg_advisory_xact_lock(hashtextextended($1, $2))");
+        lock.bind::<Text, _>(self.tenant_id).bind::<BigInt, _>(LOCK).execute(conn).await?;
+        Ok(())
+    }
+
+    async fn next_date(&self, conn: &mut Conn, after: Option<NaiveDate>) -> Result<Option<NaiveDate>> {
+        use billed_items as t;
+        let mut due = t::table
+            .filter(t::tenant_id.eq(self.tenant_id).and(t::status.eq("due")).and(t::due_at.le(self.until)))
+            .into_boxed();
+        if let Some(after) = after {
+            due = due.filter(t::run_date.gt(after));
+        }
+        Ok(due.select(diesel::dsl::min(t::run_date)).first(conn).await?)
+    }
+
+    /// The accounts of which something is due on a date.
+    async fn accounts(&self, conn: &mut Conn, date: NaiveDate) -> Result<Vec<(String, String)>> {
+        use billed_items as t;
+        let due = t::table
+            .filter(t::tenant_id.eq(self.tenant_id).and(t::status.eq("due")))
+            .filter(t::due_at.le(self.until).and(t::run_date.eq(date)))
+            .select((t::partner_id, t::currency))
+            .distinct()
+            .order((t::partner_id, t::currency));
+        Ok(due.load(conn).await?)
+    }
+
+    /// The items of an account by the invoice they belong on, locked, and with the invoice of a boundary what floats.
+    async fn groups(&self, conn: &mut Conn, account: &Account) -> Result<BTreeMap<Own, Vec<BilledItemRow>>> {
+        use billed_items as t;
+        let own = || {
+            t::table
+                .filter(t::tenant_id.eq(self.tenant_id).and(t::status.eq("due")))
+                .filter(t::partner_id.eq(&account.partner_id).and(t::currency.eq(&account.currency)))
+        };
+        // More than fit on an invoice are too many for it, whatever they are.
+        let limit = i64::try_from(LINES_MAX + 1).unwrap_or(i64::MAX);
+        let items: Vec<BilledItemRow> = own()
+            .filter(t::due_at.le(self.until).and(t::run_date.eq(account.date)))
+            .select(BilledItemRow::as_select())
+            .order((t::subscription_id, t::period_start, t::kind, t::billed_item_id))
+            .limit(limit)
+            .for_update()
+            .load(conn)
+            .await?;
+        let mut groups: BTreeMap<Own, Vec<BilledItemRow>> = BTreeMap::new();
+        for item in items {
+            let whose = item.subscription_id.unwrap_or(item.source_id);
+            groups.entry(item.own_invoice.then_some((item.due_at, whose))).or_default().push(item);
+        }
+        if let Some(boundary) = groups.get_mut(&None) {
+            let floating: Vec<BilledItemRow> = own()
+                .filter(t::floats)
+                .select(BilledItemRow::as_select())
+                .order((t::due_at, t::billed_item_id))
+                .limit(limit)
+                .for_update()
+                .load(conn)
+                .await?;
+            // One that is due itself is there already.
+            let known: HashSet<Uuid> = boundary.iter().map(|item| item.billed_item_id).collect();
+            boundary.extend(floating.into_iter().filter(|item| !known.contains(&item.billed_item_id)));
+        }
+        Ok(groups)
+    }
+
+    /// Puts the items of a group on one draft. When they all cost nothing there is no draft, and they are spent.
+    async fn bill_group(
+        &self,
+        conn: &mut Conn,
+        account: &Account,
+        items: &[BilledItemRow],
+    ) -> Result<Billed> {
+        let (op, tenant_id, Account { partner_id, currency, date }) = (self.op, self.tenant_id, account);
+        let too_many = || {
+            let message = format!("more than {LINES_MAX} lines for {date}");
+            Billed::Parked(BillingParkReason::TooManyLines, message)
+        };
+        if LINES_MAX < items.len() {
+            return Ok(too_many());
+        }
+        let timezone: String =
+            partners::table.find(partner_id).select(partners::timezone).first(conn).await?;
+        let timezone = parse_timezone(&timezone).map_err(Error::internal)?;
+        let segments: Vec<Uuid> =
+            items.iter().filter(|i| i.source_type == "segment").map(|i| i.source_id).collect();
+        let again: HashSet<Uuid> = corrections::close(conn, op, tenant_id, &segments, self.is_tried).await?;
+        let too_many = || {
+            Billed::Parked(BillingParkReason::TooManyLines, format!("more than {LINES_MAX} lines for {date}"))
+        };
+        let mut row = drafts::new_draft(op, tenant_id, partner_id, currency);
+        row.run_date = Some(*date);
+        let mut all: Vec<LineRow> = vec![];
+        for item in items {
+            // What is billed again is billed net of the corrections that stand.
+            let is_again = item.source_type == "segment" && again.contains(&item.source_id);
+            let mut some = if is_again {
+                corrections::lines(conn, op, item, timezone).await?
+            } else {
+                lines::of_item(conn, op, item, timezone).await?
+            };
+            all.append(&mut some);
+            if LINES_MAX < all.len() {
+                return Ok(too_many());
+            }
+        }
+        let ids: Vec<Uuid> = items.iter().map(|i| i.billed_item_id).collect();
+        if all.iter().all(|l| l.amount_cents == 0) {
+            spend(conn, tenant_id, &ids, None).await?;
+            return Ok(Billed::Nothing);
+        }
+        all.sort_by(|a, b| place(a).cmp(&place(b)));
+        all.iter_mut().for_each(|l| l.invoice_id = row.invoice_id);
+        drafts::number_lines(&mut all);
+        row.period_start = all.iter().filter_map(|l| l.period_start).min();
+        row.period_end = all.iter().filter_map(|l| l.period_end).max().max(row.period_start);
+        if drafts::check_and_total(&mut row, &all).is_err() {
+            let message = format!("the lines for {date} add up to too much");
+            return Ok(Billed::Parked(BillingParkReason::AmountOverflow, message));
+        }
+        store::insert(conn, &row).await?;
+        store::insert_lines(conn, &all).await?;
+        spend(conn, tenant_id, &ids, Some(row.invoice_id)).await?;
+        if !self.is_tried {
+            to_be_issued(conn, op, tenant_id, partner_id, row.invoice_id).await?;
+            audit::record(conn, op, drafts::audited(&row), None::<&()>, Some(&view::detail(&row, &all)?))
+                .await?;
+        }
+        Ok(Billed::Draft(Box::new(Draft { row, lines: all, run_date: *date })))
+    }
+
+    fn parked(&self, partner_id: &str, currency: &str, reason: BillingParkReason, message: String) -> Parked {
+        Parked {
+            tenant_id: self.tenant_id.into(),
+            partner_id: partner_id.into(),
+            currency: currency.into(),
+            reason,
+            message,
+        }
+    }
+}
+
+/// What a tenant owes a partner in one currency, on a date.
+#[derive(Debug)]
+struct Account {
+    partner_id: String,
+    currency: String,
+    date: NaiveDate,
+}
+
+enum Billed {
+    Draft(Box<Draft>),
+    Nothing,
+    Parked(BillingParkReason, String),
+}
+
+/// Where a line stands: by service and subscription, the base price first, then its usage.
+fn place(line: &LineRow) -> (Option<&str>, Option<Uuid>, bool, Option<NaiveDate>) {
+    (line.service_slug.as_deref(), line.subscription_id, line.kind != "base", line.period_start)
+}
+
+/// Marks items as billed: on a document, or for nothing.
+async fn spend(conn: &mut Conn, tenant_id: &str, ids: &[Uuid], invoice_id: Option<Uuid>) -> Result<()> {
+    use billed_items as t;
+    let status = if invoice_id.is_some() { "invoiced" } else { "spent" };
+    diesel::update(t::table.filter(t::tenant_id.eq(tenant_id).and(t::billed_item_id.eq_any(ids))))
+        .set((t::status.eq(status), t::invoice_id.eq(invoice_id)))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Leaves word, in the transaction of a document, that it is still to be issued or sent.
+pub(super) async fn to_be_issued(
+    conn: &mut Conn,
+    op: &OpContext,
+    tenant_id: &str,
+    partner_id: &str,
+    invoice_id: Uuid,
+) -> Result<()> {
+    use run_drafts as t;
+    diesel::insert_into(t::table)
+        .values((
+            t::tenant_id.eq(tenant_id),
+            t::invoice_id.eq(invoice_id),
+            t::partner_id.eq(partner_id),
+            t::try_at.eq(op.now),
+            t::created_at.eq(op.now),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! A simulated clock that is moved: everything that falls due on the way is done at its own instant.
+//!
+//! The clock goes to the next instant at which a worker has something to do, stands there until none has anything left,
+//! and goes on. So a jump of years leaves the same behind as many jumps of a day. What goes by the machine's clock
+//! (files, mails, questions to others) is done once the clock has come to a stand: it is about the rows that are there,
+//! not about the time at which it happens.
+use super::{Due, WORKERS, driver};
+use crate::app::Control;
+use crate::error::{Error, Result};
+use crate::op::{OpContext, Scope};
+use chrono::{DateTime, Utc};
+
+/// Instants at which one move stops at most: three years in which something happens each hour.
+const STOPS_MAX: usize = 30_000;
+/// How often the workers are asked at one instant whether anything is left, before that counts as running away.
+const ROUNDS_MAX: usize = 100;
+
+/// What moving the clock did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Instants at which something was due.
+    pub stops: usize,
+}
+
+/// Moves a simulated clock to `target`, and does what falls due on the way.
+///
+/// Errors: 409 when the clock is real, when `target` lies behind it, or when more happens on the way than one move does;
+/// what a worker answers, which leaves the clock where that happened.
+pub async fn advance(control: &Control, target: DateTime<Utc>) -> Result<Moved> {
+    let moved = on_clock(control, target).await?;
+    for worker in WORKERS.iter().filter(|w| !matches!(w.due, Due::OnClock(_))) {
+        driver::tick(control, worker).await?;
+    }
+    Ok(moved)
+}
+
+/// The same, without what goes by the machine's clock or by night.
+pub async fn on_clock(control: &Control, target: DateTime<Utc>) -> Result<Moved> {
+    // One at a time, whoever asks.
+    let moved = control.db.alone("clock", walk(control, target)).await?;
+    moved.unwrap_or_else(|| Err(Error::conflict("the clock is being moved already")))
+}
+
+async fn walk(control: &Control, target: DateTime<Utc>) -> Result<Moved> {
+    if !control.clock.is_simulated() || target < control.clock.now() {
+        return Err(Error::conflict("the clock cannot be moved there"));
+    }
+    let mut moved = Moved::default();
+    settle(control).await?;
+    while let Some(next) = next_due(control).await?.filter(|next| *next <= target) {
+        if moved.stops == STOPS_MAX {
+            let now = control.clock.now().to_rfc3339();
+            return Err(Error::conflict(format!(
+                "more happens until then than one move does; it is {now} now"
+            )));
+        }
+        control.clock.set(next);
+        settle(control).await?;
+        moved.stops += 1;
+    }
+    control.clock.set(target);
+    Ok(moved)
+}
+
+/// Lets the workers that go by the clock do their work at this instant, in their order, until none has anything left.
+async fn settle(control: &Control) -> Result<()> {
+    for _ in 0..ROUNDS_MAX {
+        let mut idle = true;
+        for worker in WORKERS.iter().filter(|w| matches!(w.due, Due::OnClock(_))) {
+            idle &= driver::tick(control, worker).await?.is_none_or(|done| done.is_nothing());
+        }
+        if idle {
+            return Ok(());
+        }
+    }
+    Err(Error::internal(format!("the workers find no end at {}", control.clock.now().to_rfc3339())))
+}
+
+/// The next instant at which something falls due.
+async fn next_due(control: &Control) -> Result<Option<DateTime<Utc>>> {
+    let op = OpContext::system(&control.clock, &control.ids, "clock").with_scope(Scope::Platform);
+    control
+        .db
+        .read(&op, async |conn| {
+            let mut next = None;
+            for worker in WORKERS {
+                if let Due::OnClock(next_due) = worker.due {
+                    let due = next_due(conn, op.now).await?;
+                    next = next.into_iter().chain(due).min();
+                }
+            }
+            Ok(next)
+        })
+        .await
+}

@@ -1,0 +1,111 @@
+//! Runs the workers: each in a loop of its own, as often as its line says, with its metrics.
+use super::{Done, Due, WORKERS, Worker, find};
+use crate::app::Control;
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::op::{OpContext, Scope};
+use chrono::{DateTime, Utc};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// How long a tick may take before the worker is missed, however often it looks.
+const MISSED_AFTER: Duration = Duration::from_secs(60);
+
+/// The workers of one server.
+#[derive(Debug)]
+pub struct Workers {
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+/// Starts the workers. Under a simulated clock those that go by it have no loop: they work when it is moved.
+pub fn start(control: &Control) -> Workers {
+    let (stop, stopped) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    let by_clock = |worker: &Worker| matches!(worker.due, Due::OnClock(_) | Due::Nightly);
+    for worker in WORKERS.iter().filter(|w| !(control.clock.is_simulated() && by_clock(w))) {
+        control.metrics.worker_started(worker.name, worker.period.max(MISSED_AFTER));
+        tasks.spawn(run(control.clone(), worker, stopped.clone()));
+    }
+    Workers { stop, tasks }
+}
+
+impl Workers {
+    /// Lets the ticks in hand come to an end, for at most `grace`; then ends them.
+    pub async fn stop(mut self, grace: Duration) {
+        let _ = self.stop.send(true);
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(grace, all).await;
+        self.tasks.abort_all();
+    }
+}
+
+async fn run(control: Control, worker: &'static Worker, mut stopped: watch::Receiver<bool>) {
+    let mut interval = tokio::time::interval(worker.period);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            // The sender is gone when the server is.
+            _ = stopped.wait_for(|stop| *stop) => return,
+            _ = interval.tick() => {}
+        }
+        match tick(&control, worker).await {
+            Err(e) => slog::warn!(control.log, "worker failed"; "worker" => worker.name, "error" => %e),
+            Ok(Some(done)) if done.has_more() => interval.reset_immediately(),
+            Ok(_) => {}
+        }
+    }
+}
+
+/// One tick, counted; nothing when another server is in it.
+///
+/// The next look of a worker that another server is in finds out what that one left.
+pub(super) async fn tick(control: &Control, worker: &Worker) -> Result<Option<Done>> {
+    let op = OpContext::system(&control.clock, &control.ids, worker.name);
+    let work = (worker.tick)(&op, control);
+    let done = if worker.alone { control.db.alone(worker.name, work).await } else { Ok(Some(work.await)) };
+    let done = done.and_then(Option::transpose);
+    let lag = match lag(control, worker).await {
+        Ok(lag) => lag,
+        Err(e) => {
+            slog::warn!(control.log, "a worker's lag is unknown"; "worker" => worker.name, "error" => %e);
+            None
+        }
+    };
+    control.metrics.worker_ran(worker.name, done.is_ok(), lag);
+    if let Ok(Some(done)) = &done
+        && !done.is_nothing()
+    {
+        slog::debug!(control.log, "worker"; "worker" => worker.name, "did" => %done);
+    }
+    done
+}
+
+/// How far the worker is behind: the age of the oldest thing that is due.
+async fn lag(control: &Control, worker: &Worker) -> Result<Option<Duration>> {
+    let (next_due, now) = match worker.due {
+        Due::OnClock(next_due) => (next_due, control.clock.now()),
+        Due::OnMachine(next_due) => (next_due, Clock::Real.now()),
+        Due::Nightly | Due::Always => return Ok(None),
+    };
+    let op = OpContext::system(&control.clock, &control.ids, worker.name).with_scope(Scope::Platform);
+    let oldest: Option<DateTime<Utc>> =
+        control.db.read(&op, async |conn| next_due(conn, DateTime::UNIX_EPOCH).await).await?;
+    Ok(Some(oldest.and_then(|at| (now - at).to_std().ok()).unwrap_or_default()))
+}
+
+/// One tick of the worker of that name, by hand; nothing when another server is in it.
+///
+/// Errors: 404 for a name that no worker has.
+pub async fn run_by_name(control: &Control, name: &str) -> Result<Option<Done>> {
+    tick(control, find(name).ok_or(Error::NotFound("worker"))?).await
+}
+
+/// One tick of each worker that `which` picks, in their order.
+pub async fn once(control: &Control, which: fn(&Worker) -> bool) -> Result<()> {
+    for worker in WORKERS.iter().filter(|worker| which(worker)) {
+        tick(control, worker).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! Carries subscriptions through what happens to them by itself: trials and terms that end, renewals, usage months.
+//!
+//! The billing run does the same for a tenant before it bills; this makes it happen on time for those that nobody bills.
+use super::Done;
+use crate::app::Control;
+use crate::db::Conn;
+use crate::db::schema::subscriptions;
+use crate::db::statement::statement;
+use crate::error::{Error, Result};
+use crate::op::{OpContext, Scope};
+use crate::settings;
+use crate::subscriptions::{lifecycle, store};
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use uuid::Uuid;
+
+/// Subscriptions that are looked up together.
+const PAGE: i64 = 500;
+/// How many are carried at a time.
+const AT_ONCE: usize = 4;
+
+/// When a subscription next has something happening to it.
+pub(super) async fn next_due(conn: &mut Conn, after: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
+    use subscriptions as t;
+    let next = t::table.filter(t::next_event_at.gt(after)).select(diesel::dsl::min(t::next_event_at));
+    Ok(next.first(conn).await?)
+}
+
+/// A page of what is due, after the given place; one range of an index.
+pub async fn due(
+    conn: &mut Conn,
+    until: DateTime<Utc>,
+    after: Option<(DateTime<Utc>, Uuid)>,
+) -> Result<Vec<(String, Uuid, DateTime<Utc>)>> {
+    let (at, id) = after.unwrap_or((DateTime::UNIX_EPOCH, Uuid::nil()));
+    let query = statement::<(Text, SqlUuid, Timestamptz)>(
+        "SELECT tenant_id, subscription_id, next_event_at FROM subscriptions
+         WHERE next_event_at <= $1 AND (next_event_at, subscription_id) > ($2, $3)
+         ORDER BY next_event_at, subscription_id LIMIT $4",
+    )
+    .bind::<Timestamptz, _>(until)
+    .bind::<Timestamptz, _>(at)
+    .bind::<SqlUuid, _>(id)
+    .bind::<BigInt, _>(PAGE);
+    Ok(query.load(conn).await?)
+}
+
+/// Carries what is due. One that cannot be carried does not hold up the others.
+pub(super) async fn tick(op: &OpContext, app: &Control) -> Result<Done> {
+    let op = &op.with_scope(Scope::Platform);
+    // One after the other under a simulated clock, so that a simulation repeats itself.
+    let at_once = if app.clock.is_simulated() { 1 } else { AT_ONCE };
+    let (mut carried, mut failed, mut after) = (0_u64, 0_u64, None);
+    loop {
+        let due = app.db.read(op, async |conn| due(conn, op.now, after).await).await?;
+        let Some((_, last, at)) = due.last() else { break };
+        after = Some((*at, *last));
+        let mut work: Vec<BoxFuture<'_, Result<()>>> = Vec::with_capacity(due.len());
+        for (tenant_id, id, _) in &due {
+            work.push(Box::pin(carry(op, app, tenant_id, *id)));
+        }
+        let outcomes: Vec<Result<()>> = futures::stream::iter(work).buffered(at_once).collect().await;
+        for outcome in outcomes {
+            if outcome.is_ok() { carried += 1 } else { failed += 1 }
+        }
+    }
+    if 0 < failed && carried == 0 {
+        return Err(Error::internal(format!("{failed} subscriptions cannot be carried on")));
+    }
+    Ok(Done::of([("carried", carried)]))
+}
+
+async fn carry(op: &OpContext, app: &Control, tenant_id: &str, subscription_id: Uuid) -> Result<()> {
+    let done = app
+        .db
+        .tx(op, "subscription_carry", async |conn| {
+            let settings = settings::load(conn).await?;
+            let mut sub = store::lock(conn, tenant_id, subscription_id).await?;
+            lifecycle::advance(conn, op, &settings, &mut sub, op.now).await
+        })
+        .await;
+    if let Err(e) = &done {
+        slog::error!(app.log, "a subscription cannot be carried on"; "subscription_id" => %subscription_id,
+            "tenant_id" => tenant_id, "error" => %e);
+    }
+    done
+}

@@ -1,0 +1,285 @@
+//! The workers: each is known by its name, runs at one server at a time where it must, and says how it went.
+use crate::support::{service, verified};
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::future::join_all;
+use scaicontrol_server::ledger::verify;
+use scaicontrol_server::workers::{self, WORKERS};
+use scaicontrol_tests::given::{self, Tenant};
+use scaicontrol_tests::{OPERATOR, TestApp, wait};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+async fn metrics(app: &TestApp) -> String {
+    app.control().metrics.text(app.control())
+}
+
+async fn worked(app: &TestApp, name: &str) -> workers::Done {
+    workers::run_by_name(app.control(), name).await.expect("it works").expect("nobody else is in it")
+}
+
+#[tokio::test]
+async fn there_is_a_worker_for_each_thing_that_happens_by_itself() {
+    let names: Vec<&str> = WORKERS.iter().map(|worker| worker.name).collect();
+    for name in [
+        "partition_keeper",
+        "vat_register",
+        "subscription_reaper",
+        "billing_run",
+        "pdf_renderer",
+        "mailer",
+        "reconciliation",
+    ] {
+        assert_eq!(names.iter().filter(|n| **n == name).count(), 1, "{name}");
+    }
+    let place = |name: &str| names.iter().position(|n| *n == name);
+    assert!(place("subscription_reaper") < place("billing_run"), "what ends comes before what is billed");
+    assert!(place("billing_run") < place("pdf_renderer") && place("pdf_renderer") < place("mailer"));
+    let app = TestApp::start().await;
+    for name in names {
+        workers::run_by_name(app.control(), name).await.unwrap_or_else(|e| panic!("{name}: {e}"));
+    }
+    assert!(workers::run_by_name(app.control(), "nobody").await.is_err());
+    let text = metrics(&app).await;
+    for worker in WORKERS {
+        let ran = format!("scaicontrol_worker_runs_total{{worker=\"{}\",result=\"ok\"}}", worker.name);
+        assert!(text.contains(&ran), "{ran}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn one_server_at_a_time_is_in_it_and_a_server_that_dies_lets_go() {
+    let app = TestApp::start().await;
+    let db = app.control().db.clone();
+    let (begun, is_in) = tokio::sync::oneshot::channel();
+    let first = tokio::spawn({
+        let db = db.clone();
+        async move {
+            let work = async {
+                let _ = begun.send(());
+                std::future::pending::<()>().await;
+            };
+            db.alone("billing_run", work).await
+        }
+    });
+    is_in.await.expect("it began");
+    assert!(
+        workers::run_by_name(app.control(), "billing_run").await.expect("fine").is_none(),
+        "another is in it"
+    );
+    assert_eq!(db.alone("other", async { 7 }).await.expect("fine"), Some(7), "the name is the lock");
+    first.abort();
+    wait::until("the lock is free", async || {
+        workers::run_by_name(app.control(), "billing_run").await.expect("fine").is_some()
+    })
+    .await;
+}
+
+async fn tenants(app: &TestApp, count: usize) -> Vec<Tenant> {
+    let service = service(app, "vault").await;
+    let plan = given::plan_with(app, &service, "pro", json!({"base_price_cents": 4900})).await;
+    let mut all = vec![];
+    for n in 0..count {
+        let tenant = given::tenant(app, &format!("tnt_{n}"), "prt_north").await;
+        given::subscription(app, &tenant, &plan, 1).await;
+        all.push(tenant);
+    }
+    all
+}
+
+async fn count(app: &TestApp, of: &str) -> i64 {
+    app.db().await.query_one(&format!("SELECT count(*) FROM {of}"), &[]).await.expect("a count").get(0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_by_hand_and_by_itself_at_once_bill_once() {
+    let app = TestApp::start().await;
+    tenants(&app, 12).await;
+    let admin = app.operator("billing_admin");
+    let by_hand = || async {
+        let run = json!({"dry_run": false});
+        app.call("POST", "/api/v1/admin/billing/run").token(&admin).json(&run).send().await.expect(200);
+    };
+    let by_itself = || async {
+        workers::run_by_name(app.control(), "billing_run").await.expect("it works");
+    };
+    for _ in 0..2 {
+        tokio::join!(join_all((0..3).map(|_| by_hand())), join_all((0..3).map(|_| by_itself())));
+        app.advance(TimeDelta::days(31)).await;
+    }
+    assert_eq!(
+        (count(&app, "invoices").await, count(&app, "invoices WHERE status = 'sent'").await),
+        (24, 24)
+    );
+    assert_eq!((count(&app, "mails").await, count(&app, "run_drafts").await), (24, 0));
+    let again = worked(&app, "billing_run").await;
+    assert_eq!((again.count("items"), again.count("issued")), (24, 12), "{again}");
+    assert!(worked(&app, "billing_run").await.is_nothing());
+    verified(&app).await;
+}
+
+#[tokio::test]
+async fn a_tenant_that_cannot_be_billed_holds_up_nobody() {
+    let app = TestApp::start().await;
+    tenants(&app, 3).await;
+    worked(&app, "billing_run").await;
+    let broken = "UPDATE subscriptions SET timezone = 'Nowhere/At_all' WHERE tenant_id = 'tnt_1'";
+    app.db().await.execute(broken, &[]).await.expect("broken");
+    app.control().clock.advance(TimeDelta::days(31));
+    let failed = workers::run_by_name(app.control(), "billing_run").await.expect_err("it says so");
+    assert!(failed.to_string().contains("tnt_1"), "{failed}");
+    assert_eq!(count(&app, "invoices").await, 5, "the others are billed");
+    let text = metrics(&app).await;
+    assert!(
+        text.contains("scaicontrol_worker_runs_total{worker=\"billing_run\",result=\"failed\"} 1"),
+        "{text}"
+    );
+    workers::run_by_name(app.control(), "subscription_reaper").await.expect_err("nor can it be carried on");
+    let lag = |text: &str| -> i64 {
+        let line = text
+            .lines()
+            .find(|l| l.starts_with("scaicontrol_worker_lag_seconds{worker=\"subscription_reaper\"}"));
+        line.and_then(|l| l.rsplit(' ').next()).and_then(|n| n.parse().ok()).unwrap_or(-1)
+    };
+    let text = metrics(&app).await;
+    assert!((1..86_400 * 2).contains(&lag(&text)), "{text}");
+    let mend = "UPDATE subscriptions SET timezone = 'Europe/Amsterdam' WHERE tenant_id = 'tnt_1'";
+    app.db().await.execute(mend, &[]).await.expect("mended");
+    worked(&app, "billing_run").await;
+    assert_eq!(count(&app, "invoices").await, 6);
+    worked(&app, "subscription_reaper").await;
+    assert_eq!(lag(&metrics(&app).await), 0);
+    verified(&app).await;
+}
+
+#[tokio::test]
+async fn an_account_that_runs_away_is_parked_and_told_once() {
+    let app = TestApp::start().await;
+    tenants(&app, 2).await;
+    worked(&app, "billing_run").await;
+    let admin = app.operator("billing_admin");
+    let run = async || {
+        let asked = json!({"dry_run": false});
+        app.call("POST", "/api/v1/admin/billing/run").token(&admin).json(&asked).send().await.data(200)
+    };
+    // As if nobody had looked at it for eleven years.
+    let ago = app.now() - TimeDelta::days(11 * 366);
+    let late = "UPDATE subscriptions SET next_event_at = $1 WHERE tenant_id = 'tnt_0'";
+    app.db().await.execute(late, &[&ago]).await.expect("late");
+    app.control().clock.advance(TimeDelta::days(31));
+    for _ in 0..2 {
+        let done = run().await;
+        let parked = done["parked"].as_array().expect("a list");
+        assert_eq!(parked.len(), 1, "{done}");
+        assert_eq!(
+            (&parked[0]["tenant_id"], &parked[0]["reason"]),
+            (&json!("tnt_0"), &json!("too_many_periods"))
+        );
+    }
+    assert_eq!(count(&app, "invoices").await, 3, "the other one is billed");
+    assert_eq!(
+        count(&app, "notifications WHERE message = 'billing_parked' AND tenant_id = 'tnt_0'").await,
+        1
+    );
+    let mend = "UPDATE subscriptions SET next_event_at = current_period_end WHERE tenant_id = 'tnt_0'";
+    app.db().await.execute(mend, &[]).await.expect("mended");
+    assert_eq!(run().await["parked"], json!([]));
+    assert_eq!((count(&app, "invoices").await, count(&app, "billing_parked").await), (4, 0));
+    verified(&app).await;
+}
+
+#[tokio::test]
+async fn too_many_lines_are_parked_and_the_rest_goes_on() {
+    let app = TestApp::start().await;
+    tenants(&app, 1).await;
+    worked(&app, "billing_run").await;
+    let db = app.db().await;
+    // The usage of more segments than an invoice holds lines: copies of one that is over, in another currency.
+    app.control().clock.advance(TimeDelta::days(40));
+    worked(&app, "subscription_reaper").await;
+    let copies = "
+        INSERT INTO billed_items (tenant_id, billed_item_id, partner_id, source_type, source_id, period_start, kind, revision, subscription_id,
+          currency, due_at, run_date, own_invoice, status, created_at)
+        SELECT tenant_id, gen_random_uuid(), partner_id, source_type, source_id, period_start, kind, n, subscription_id, 'USD', due_at, run_date,
+          own_invoice, 'due', created_at
+        FROM billed_items, generate_series(100, 10200) n WHERE kind = 'base' AND status = 'due'";
+    assert_eq!(db.execute(copies, &[]).await.expect("copies"), 10_101);
+    let done = worked(&app, "billing_run").await;
+    assert_eq!(done.count("issued"), 1, "the euros: {done}");
+    let parked = "billing_parked WHERE currency = 'USD' AND reason = 'too_many_lines'";
+    assert_eq!(count(&app, parked).await, 1);
+    assert_eq!(count(&app, "notifications WHERE message = 'billing_parked'").await, 1);
+    assert!(worked(&app, "billing_run").await.is_nothing(), "it is left alone for a day");
+    assert_eq!(count(&app, "billed_items WHERE currency = 'USD' AND status = 'due'").await, 10_101);
+}
+
+#[tokio::test]
+async fn books_that_do_not_agree_are_told_of_once_a_night() {
+    let app = TestApp::start().await;
+    given::tenant(&app, "tnt_home", OPERATOR).await;
+    let db = app.db().await;
+    let home = "UPDATE partners SET home_tenant_id = 'tnt_home' WHERE partner_id = $1";
+    assert_eq!(db.execute(home, &[&OPERATOR]).await.expect("a home"), 1);
+    assert_eq!(worked(&app, "reconciliation").await.count("checks"), verify::count() as u64);
+    assert!(worked(&app, "reconciliation").await.is_nothing(), "once a night");
+    let missing =
+        "INSERT INTO invoice_counters (partner_id, series, year, last_value) VALUES ($1, 'invoice', 2026, 3)";
+    db.execute(missing, &[&OPERATOR]).await.expect("a counter without its numbers");
+    let night: DateTime<Utc> = "2026-03-11T02:00:00Z".parse().expect("a time");
+    assert!(app.control().clock.set(night - TimeDelta::seconds(1)));
+    assert!(worked(&app, "reconciliation").await.is_nothing(), "not before two");
+    assert!(app.control().clock.set(night));
+    let found = workers::run_by_name(app.control(), "reconciliation").await.expect_err("it says so");
+    assert!(found.to_string().contains("numbers run from 1 without a gap"), "{found}");
+    assert!(worked(&app, "reconciliation").await.is_nothing());
+    assert!(metrics(&app).await.contains("scaicontrol_books_differences_total 1"));
+    let row = db
+        .query_one(
+            "SELECT tenant_id, severity, parameters FROM notifications WHERE message = 'books_differ'",
+            &[],
+        )
+        .await;
+    let row = row.expect("one notification");
+    assert_eq!((row.get::<_, &str>(0), row.get::<_, &str>(1)), ("tnt_home", "critical"));
+    assert!(row.get::<_, Value>(2)["found"].as_str().is_some_and(|text| text.contains(OPERATOR)));
+}
+
+fn program() -> PathBuf {
+    PathBuf::from(std::env::var_os("SCAICONTROL_BIN").expect("the tests are run by `cargo xtask test`"))
+}
+
+fn run(app: &TestApp, words: &[&str]) -> Output {
+    let mut command = Command::new(program());
+    command.args(words).env_clear().current_dir(std::env::temp_dir());
+    for (key, value) in [
+        ("DATABASE_URL", app.database().app_url().as_str()),
+        ("SCAIKEY_ISSUER", app.issuer().url()),
+        ("SCAICONTROL_AUTH__AUDIENCE", "scaicontrol"),
+        ("SCAICONTROL_PLATFORM__OPERATOR_PARTNER_ID", OPERATOR),
+        ("SCAICONTROL_OUTBOUND__ALLOW_PRIVATE", "true"),
+        ("SCAICONTROL_VIES__ENABLED", "false"),
+    ] {
+        command.env(key, value);
+    }
+    command.output().expect("it runs")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_is_run_from_the_command_line() {
+    let app = TestApp::start().await;
+    tenants(&app, 2).await;
+    let said = |output: &Output| String::from_utf8_lossy(&output.stdout).into_owned();
+    let list = run(&app, &["worker", "list"]);
+    assert!(list.status.success());
+    assert_eq!(said(&list).lines().count(), WORKERS.len());
+    let done = run(&app, &["worker", "run", "billing_run"]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!(said(&done).trim(), "billing_run: items: 2, issued: 2, sent: 2");
+    let again = run(&app, &["worker", "run", "billing_run"]);
+    assert_eq!(said(&again).trim(), "billing_run: nothing to do");
+    let nobody = run(&app, &["worker", "run", "nobody"]);
+    assert_eq!(nobody.status.code(), Some(1));
+    let words = String::from_utf8_lossy(&nobody.stderr).into_owned();
+    assert!(words.contains("subscription_reaper"), "it lists them: {words}");
+    verified(&app).await;
+}
