@@ -7,6 +7,8 @@ use scaicontrol_types as types;
 use serde_json::json;
 
 const INVOICES: i64 = 60;
+/// Those who were told of the new price.
+const TOLD: &str = "notifications WHERE message = 'renewal_price_change'";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_overdue_invoice_is_mailed_once() {
@@ -59,7 +61,6 @@ async fn each_subscriber_is_told_of_a_new_price_once() {
     let change = "INSERT INTO plan_versions SELECT plan_id, 2, now(), 5900, now() FROM plan_versions;
         INSERT INTO price_announcements (plan_id, version, created_at) SELECT plan_id, 2, now() FROM plan_versions WHERE version = 2";
     db.batch_execute(change).await.expect("a new price");
-    const TOLD: &str = "notifications WHERE message = 'renewal_price_change'";
     stand.start_server().await;
     wait::until("some are told", async || 200 <= stand.count(TOLD).await).await;
     kill(stand.pid(), Signal::SIGKILL).expect("killed");

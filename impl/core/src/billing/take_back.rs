@@ -106,7 +106,7 @@ async fn pass_on(
     amount: Cents,
 ) -> Result<()> {
     use credit_note_lines as t;
-    let of = made.line_items.first().ok_or_else(|| Error::internal("a credit note without a line"))?;
+    let of = made.line_items.as_slice().first().ok_or_else(|| Error::internal("a credit note without a line"))?;
     let rate = from.original.invoiced.get(from.charge).map(|l| l.rate).unwrap_or_default();
     let back = amount.neg().map_err(Error::internal)?;
     for (index, net) in [(from.charge, amount), (from.credit, back)] {

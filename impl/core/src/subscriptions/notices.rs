@@ -156,11 +156,11 @@ async fn look(
     use trial_notices as t;
     let settings = settings::load(conn).await?;
     let mut sub = lifecycle::lock(conn, op, &settings, tenant_id, subscription_id).await?;
-    let key = (tenant_id.to_owned(), subscription_id);
-    let row = t::table.find(&key).select(NoticeRow::as_select()).first(conn).await.optional()?;
+    let key = (tenant_id, subscription_id);
+    let row = t::table.find(key).select(NoticeRow::as_select()).first(conn).await.optional()?;
     let Some(mut row) = row else { return Ok(()) };
     if transitions::state(&sub)? != State::Trialing {
-        diesel::delete(t::table.find(&key)).execute(conn).await?;
+        diesel::delete(t::table.find(key)).execute(conn).await?;
         return Ok(());
     }
     let trial = trial(&sub)?;
@@ -177,7 +177,7 @@ async fn look(
         row.told_days = Some(i32::try_from(days).map_err(Error::internal)?);
     }
     (row.next_at, row.settings_version) = (due.next_at.unwrap_or(trial.ends_at), version);
-    diesel::update(t::table.find(&key)).set(&row).execute(conn).await?;
+    diesel::update(t::table.find(key)).set(&row).execute(conn).await?;
     if due.notice.is_some() {
         audit::record(
             conn,
