@@ -182,7 +182,7 @@ pub async fn invoices(db: &Client, count: i64) {
         "INSERT INTO invoices (tenant_id, invoice_id, partner_id, document_type, number, status, currency, issue_date, due_date,
              tax_point_date, period_start, period_end, subtotal_cents, tax_cents, total_cents, paid_cents, credited_cents,
              due_cents, buyer_snapshot, seller_snapshot, vat_details, run_date, created_at, updated_at, finalized_at, sent_at,
-             paid_at, voided_at)
+             paid_at, voided_at, overdue_at)
          SELECT CASE WHEN g % 20 = 0 THEN 'tnt_' || g / 20 % 500 ELSE '{BIG}' END, id, '{PARTNER}', 'invoice',
              CASE WHEN NOT draft THEN 'B-' || lpad(g::text, 8, '0') END, status, 'EUR', CASE WHEN NOT draft THEN day END,
              CASE WHEN NOT draft THEN day + 14 END, CASE WHEN NOT draft THEN day END, day - 30, day - 1, 10000, 2100, 12100,
@@ -190,7 +190,8 @@ pub async fn invoices(db: &Client, count: i64) {
              CASE WHEN status IN ('paid', 'void') THEN 0 ELSE 12100 END, CASE WHEN NOT draft THEN $3::jsonb END,
              CASE WHEN NOT draft THEN $4::jsonb END, CASE WHEN NOT draft THEN $5::jsonb END, day, day, day,
              CASE WHEN NOT draft THEN day::timestamptz END, CASE WHEN NOT draft THEN day::timestamptz END,
-             CASE WHEN status = 'paid' THEN day + interval '10 days' END, CASE WHEN status = 'void' THEN day::timestamptz END
+             CASE WHEN status = 'paid' THEN day + interval '10 days' END, CASE WHEN status = 'void' THEN day::timestamptz END,
+             CASE WHEN NOT draft THEN (day + 15)::timestamptz END
          FROM (
            SELECT g, g % 50 = 3 AS draft, date '2021-01-01' + (g * 2000 / {count})::int AS day,
              (lpad(to_hex(g / 65536), 8, '0') || '-' || lpad(to_hex(g % 65536), 4, '0') || '-7000-8000-000000000000')::uuid AS id,

@@ -24,6 +24,7 @@ use tokio::process::{Child, ChildStdout, Command};
 use uuid::Uuid;
 
 mod billing;
+mod dunning;
 mod money;
 
 const DATABASE: &str = "scaicontrol";

@@ -14,6 +14,7 @@ pub mod db;
 pub mod dev;
 pub mod directory;
 pub mod documents;
+pub mod dunning;
 pub mod error;
 pub mod events;
 pub mod gateways;

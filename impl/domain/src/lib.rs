@@ -10,6 +10,7 @@
 //! | [`proration`] | the share of a period, by seconds; plan changes |
 //! | [`period`] | billing periods and usage months in a timezone |
 //! | [`subscription`] | states, the transition table, plan changes |
+//! | [`dunning`], [`trial`] | what happens with unpaid invoices and before the end of a trial, and when |
 //! | [`mrr`], [`pack`], [`cost`] | recurring revenue, packs, what a partner pays to the platform |
 //! | [`tiers`], [`explanation`] | prices of usage, and how a line was computed |
 //! | [`usage`], [`quota`] | what an event may be, how events are summed, limits |
@@ -37,6 +38,7 @@ mod wide;
 
 pub mod cost;
 pub mod credit_note;
+pub mod dunning;
 pub mod explanation;
 pub mod ids;
 pub mod invoice;
@@ -52,6 +54,7 @@ pub mod subscription;
 pub mod tax;
 pub mod tiers;
 pub mod topic;
+pub mod trial;
 pub mod usage;
 
 pub use text::UnknownText;

@@ -8,7 +8,9 @@
 //! Where midnight does not exist (the clock jumps over it), the boundary is the first instant of that date; where
 //! it happens twice, it is the first of the two.
 
-use chrono::{DateTime, Datelike, Duration, MappedLocalTime, Months, NaiveDate, NaiveTime, TimeZone, Utc};
+use chrono::{
+    DateTime, Datelike, Duration, MappedLocalTime, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Utc,
+};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
@@ -221,7 +223,30 @@ pub fn local_date(at: DateTime<Utc>, timezone: Tz) -> Result<NaiveDate, PeriodEr
 /// # Errors
 /// [`PeriodError::OutOfRange`] at the ends of the calendar.
 pub fn local_midnight(date: NaiveDate, timezone: Tz) -> Result<DateTime<Utc>, PeriodError> {
-    let local = date.and_time(NaiveTime::MIN);
+    local_instant(date.and_time(NaiveTime::MIN), timezone)
+}
+
+/// The same time of day so many local days later, or earlier when `days` is negative: however many hours those days
+/// have. The beginning of a day leads to the beginning of a day. Where the wall does not show that time on that date, it
+/// is the first instant after the jump; where it shows it twice, the first of the two.
+///
+/// # Errors
+/// [`PeriodError::OutOfRange`] at the ends of the calendar.
+pub fn add_local_days(at: DateTime<Utc>, days: i64, timezone: Tz) -> Result<DateTime<Utc>, PeriodError> {
+    if days == 0 {
+        return Ok(at);
+    }
+    let step = Duration::try_days(days).ok_or(PeriodError::OutOfRange)?;
+    let date = local_date(at, timezone)?;
+    let there = date.checked_add_signed(step).ok_or(PeriodError::OutOfRange)?;
+    if local_midnight(date, timezone)? == at {
+        return local_midnight(there, timezone);
+    }
+    local_instant(there.and_time(at.with_timezone(&timezone).time()), timezone)
+}
+
+/// The first instant at which the wall shows a time, or the first one after a jump over it.
+fn local_instant(local: NaiveDateTime, timezone: Tz) -> Result<DateTime<Utc>, PeriodError> {
     let margin = Duration::days(3);
     let (Some(before), Some(after)) = (local.checked_sub_signed(margin), local.checked_add_signed(margin))
     else {
@@ -232,7 +257,7 @@ pub fn local_midnight(date: NaiveDate, timezone: Tz) -> Result<DateTime<Utc>, Pe
         MappedLocalTime::Ambiguous(first, second) => return Ok(first.min(second).with_timezone(&Utc)),
         MappedLocalTime::None => {}
     }
-    // Midnight is skipped. Look for the jump: the first second at which the wall shows this date or a later one.
+    // It is skipped. Look for the jump: the first second at which the wall shows this time or a later one.
     // The wall is at most 15 hours from UTC, so that three days on either side hold it.
     let mut early = before.and_utc().timestamp();
     let mut late = after.and_utc().timestamp();

@@ -8,8 +8,8 @@ pub mod pages;
 pub mod server;
 
 pub use scaicontrol_core::{
-    app, audit, billing, catalog, charges, checks, clock, config, db, directory, documents, error, events,
-    gateways, health, identity, ledger, mails, metering, migrations, notifications, observability, op,
-    organization, packs, payments, profiles, seed, settings, subscriptions, templates, uploads, vat_register,
-    workers,
+    app, audit, billing, catalog, charges, checks, clock, config, db, directory, documents, dunning, error,
+    events, gateways, health, identity, ledger, mails, metering, migrations, notifications, observability,
+    op, organization, packs, payments, profiles, seed, settings, subscriptions, templates, uploads,
+    vat_register, workers,
 };

@@ -71,6 +71,7 @@ const MAILS: &[(Kind, [&str; 6])] = mails! {
     EmailCreditNote "credit_note";
     EmailTrialEnding "trial_ending";
     EmailPaymentFailed "payment_failed";
+    EmailRenewalPriceChange "renewal_price_change";
 };
 
 const LANGUAGES: [Language; 6] =

@@ -159,7 +159,7 @@ pub fn variables(kind: Kind) -> Vec<Variable> {
         Kind::CreditNote => Kind::Invoice,
         Kind::EmailInvoice => Kind::EmailCreditNote,
         Kind::EmailCreditNote => Kind::EmailInvoice,
-        Kind::EmailTrialEnding | Kind::EmailPaymentFailed => kind,
+        Kind::EmailTrialEnding | Kind::EmailPaymentFailed | Kind::EmailRenewalPriceChange => kind,
     };
     let mut out = Vec::new();
     if let Shape::Object(fields) = crate::engine::shape(kind) {

@@ -21,7 +21,7 @@ use crate::describe::{Described, Shape};
 use crate::kind::Kind;
 use crate::limits;
 use crate::locale::{Language, Locale};
-use crate::mail::{InvoiceMail, PaymentFailedMail, TrialEndingMail};
+use crate::mail::{InvoiceMail, PaymentFailedMail, PriceChangeMail, TrialEndingMail};
 use crate::problem::{Part, Problem};
 use crate::{nesting, plain_text, sanitize};
 
@@ -49,6 +49,8 @@ pub enum Context {
     TrialEnding(Box<TrialEndingMail>),
     /// The mail about a failed payment.
     PaymentFailed(Box<PaymentFailedMail>),
+    /// The mail about a new price.
+    PriceChange(Box<PriceChangeMail>),
 }
 
 impl Serialize for Context {
@@ -58,6 +60,7 @@ impl Serialize for Context {
             Self::InvoiceMail(context) => context.serialize(serializer),
             Self::TrialEnding(context) => context.serialize(serializer),
             Self::PaymentFailed(context) => context.serialize(serializer),
+            Self::PriceChange(context) => context.serialize(serializer),
         }
     }
 }
@@ -72,6 +75,7 @@ impl Context {
             }
             Self::TrialEnding(_) => kind == Kind::EmailTrialEnding,
             Self::PaymentFailed(_) => kind == Kind::EmailPaymentFailed,
+            Self::PriceChange(_) => kind == Kind::EmailRenewalPriceChange,
         }
     }
 
@@ -81,6 +85,7 @@ impl Context {
             Self::InvoiceMail(context) => context.language,
             Self::TrialEnding(context) => context.language,
             Self::PaymentFailed(context) => context.language,
+            Self::PriceChange(context) => context.language,
         }
     }
 
@@ -90,6 +95,7 @@ impl Context {
             Self::InvoiceMail(context) => context.mail.portal_url.as_deref(),
             Self::TrialEnding(context) => context.mail.portal_url.as_deref(),
             Self::PaymentFailed(context) => context.mail.portal_url.as_deref(),
+            Self::PriceChange(context) => context.mail.portal_url.as_deref(),
         }
     }
 }
@@ -101,6 +107,7 @@ pub(crate) const fn shape(kind: Kind) -> Shape {
         Kind::EmailInvoice | Kind::EmailCreditNote => InvoiceMail::SHAPE,
         Kind::EmailTrialEnding => TrialEndingMail::SHAPE,
         Kind::EmailPaymentFailed => PaymentFailedMail::SHAPE,
+        Kind::EmailRenewalPriceChange => PriceChangeMail::SHAPE,
     }
 }
 

@@ -16,12 +16,14 @@ pub enum Kind {
     EmailCreditNote,
     /// The mail that says that a trial is about to end.
     EmailTrialEnding,
-    /// The mail that says that a payment failed.
+    /// The mail that says that a payment failed, or that an invoice is overdue.
     EmailPaymentFailed,
+    /// The mail that says that a subscription renews at another price. It comes with the program alone.
+    EmailRenewalPriceChange,
 }
 
 impl Kind {
-    /// Every kind, in the order of the specification.
+    /// Every kind that a template can be stored of, in the order of the specification.
     pub const ALL: &'static [Self] = &[
         Self::Invoice,
         Self::CreditNote,
@@ -30,6 +32,9 @@ impl Kind {
         Self::EmailTrialEnding,
         Self::EmailPaymentFailed,
     ];
+
+    /// The kinds that only come with the program.
+    pub const BUILT_IN: &'static [Self] = &[Self::EmailRenewalPriceChange];
 
     /// The name in JSON and in the database.
     pub const fn as_str(self) -> &'static str {
@@ -40,6 +45,7 @@ impl Kind {
             Self::EmailCreditNote => "email_credit_note",
             Self::EmailTrialEnding => "email_trial_ending",
             Self::EmailPaymentFailed => "email_payment_failed",
+            Self::EmailRenewalPriceChange => "email_renewal_price_change",
         }
     }
 
@@ -79,5 +85,8 @@ mod tests {
             assert_eq!(kind.is_mail(), kind.as_str().starts_with("email_"));
         }
         assert_eq!("letter".parse::<Kind>(), Err(UnknownKind));
+        for kind in Kind::BUILT_IN {
+            assert_eq!(kind.as_str().parse::<Kind>(), Err(UnknownKind), "nobody can store one");
+        }
     }
 }

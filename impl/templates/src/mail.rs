@@ -41,23 +41,59 @@ pub struct TrialEnding {
     pub price: Cents,
     /// Currency of that price.
     pub currency: Currency,
-    /// The unit of that period: `month`, `year`.
+    /// The unit of that period: `month`, `year`; empty when it is paid once.
     pub interval: String,
 }
 
-/// The facts of a payment that failed.
+/// The facts of a new price of a running subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PriceChange {
+    /// Who sells.
+    pub seller: Party,
+    /// Who pays.
+    pub buyer: Party,
+    /// Name of the service.
+    pub service: String,
+    /// Name of the plan.
+    pub plan: String,
+    /// Currency of the prices.
+    pub currency: Currency,
+    /// The unit of the billing period: `month`, `year`.
+    pub interval: String,
+    /// The base price of a period, if it changes.
+    pub base: Option<NewBase>,
+    /// The first day of the first month in which usage has new prices, if they change.
+    pub usage_from: Option<NaiveDate>,
+}
+
+/// A new base price, without VAT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewBase {
+    /// What a period costs now.
+    pub old: Cents,
+    /// What it will cost.
+    pub new: Cents,
+    /// The first day of the first period that costs so much.
+    pub from: NaiveDate,
+}
+
+/// The facts of a payment that failed, or did not come in time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PaymentFailed {
-    /// What was to be charged, in the currency of the document.
+    /// What was to be charged, or is still to be paid, in the currency of the document.
     pub amount: Cents,
     /// The means of payment, as the customer knows it: `Visa •••• 4242`.
     pub method: Option<String>,
     /// Why it failed, in words for people.
     pub reason: Option<String>,
-    /// The day of the attempt.
+    /// The day of the attempt; of an overdue invoice the last day on which it was to be paid.
     pub failed_on: NaiveDate,
     /// The day of the next one; `None` when there is none.
     pub next_attempt_on: Option<NaiveDate>,
+    /// Nothing was tried: the invoice is paid by transfer, and overdue.
+    pub is_overdue: bool,
+    /// The day on which what it is for is switched off unless it is paid; `None` when that does not lie ahead.
+    pub suspended_on: Option<NaiveDate>,
 }
 
 context_type! {
@@ -117,7 +153,7 @@ context_type! {
         price: String,
         /// That price in cents
         price_cents: i64,
-        /// The period of that price, such as month
+        /// The period of that price, such as month; empty when it is paid once
         interval: String,
     }
 }
@@ -141,20 +177,62 @@ context_type! {
 }
 
 context_type! {
-    /// A payment that failed.
+    /// A new price of a running subscription.
+    ChangeView {
+        /// Name of the service
+        service: String,
+        /// Name of the plan
+        plan: String,
+        /// The period of the price, such as month
+        interval: String,
+        /// Price of a period now without VAT, with currency; none when it stays
+        old_price: Option<String>,
+        /// Price of a period then without VAT, with currency; none when it stays
+        new_price: Option<String>,
+        /// First day of the first period at the new price, in words; none when it stays
+        from: Option<String>,
+        /// First day of the first month in which usage has new prices, in words; none when they stay
+        usage_from: Option<String>,
+    }
+}
+
+context_type! {
+    /// Everything that the mail about a new price can name.
+    PriceChangeMail {
+        /// Language of the mail, a code of two letters
+        language: &'static str,
+        /// How the mail is addressed
+        mail: MailView,
+        /// Who sells
+        seller: PartyView,
+        /// Who pays
+        buyer: PartyView,
+        /// What changes
+        change: ChangeView,
+        /// The fixed texts of documents, in the language of the mail
+        labels: &'static Labels,
+    }
+}
+
+context_type! {
+    /// A payment that failed, or did not come in time.
     FailureView {
-        /// What was to be charged, with currency
+        /// What was to be charged, or is still to be paid, with currency
         amount: String,
-        /// What was to be charged, in cents
+        /// The same in cents
         amount_cents: i64,
         /// The means of payment
         method: Option<String>,
         /// Why it failed
         reason: Option<String>,
-        /// The day of the attempt, in words
+        /// The day of the attempt, in words; of an overdue invoice the last day on which it was to be paid
         failed_on: String,
         /// The day of the next attempt, in words; none when there is none
         next_attempt_on: Option<String>,
+        /// Whether nothing was tried: the invoice is paid by transfer, and overdue
+        is_overdue: bool,
+        /// The day on which what it is for is switched off unless it is paid, in words; none when that does not lie ahead
+        suspended_on: Option<String>,
     }
 }
 
@@ -237,6 +315,29 @@ impl TrialEndingMail {
     }
 }
 
+impl PriceChangeMail {
+    /// The mail about a new price.
+    pub fn new(facts: &PriceChange, envelope: &Envelope, language: Language) -> Self {
+        let locale = Locale::new(language);
+        Self {
+            language: language.as_str(),
+            mail: envelope.into(),
+            seller: party(&facts.seller, locale),
+            buyer: party(&facts.buyer, locale),
+            change: ChangeView {
+                service: facts.service.clone(),
+                plan: facts.plan.clone(),
+                interval: locale.unit(&facts.interval, Decimal::ONE),
+                old_price: facts.base.map(|base| locale.money(base.old, facts.currency)),
+                new_price: facts.base.map(|base| locale.money(base.new, facts.currency)),
+                from: facts.base.map(|base| locale.long_date(base.from)),
+                usage_from: facts.usage_from.map(|date| locale.long_date(date)),
+            },
+            labels: locale.labels(),
+        }
+    }
+}
+
 impl PaymentFailedMail {
     /// The mail about a failed payment of a document.
     ///
@@ -264,6 +365,8 @@ impl PaymentFailedMail {
                 reason: facts.reason.clone(),
                 failed_on: locale.long_date(facts.failed_on),
                 next_attempt_on: facts.next_attempt_on.map(|date| locale.long_date(date)),
+                is_overdue: facts.is_overdue,
+                suspended_on: facts.suspended_on.map(|date| locale.long_date(date)),
             },
             labels: context.labels,
         })

@@ -11,7 +11,10 @@ use crate::document::{Document, Line, Party, PaymentMeans, TaxGroup};
 use crate::engine::Context;
 use crate::kind::Kind;
 use crate::locale::Language;
-use crate::mail::{Envelope, InvoiceMail, PaymentFailed, PaymentFailedMail, TrialEnding, TrialEndingMail};
+use crate::mail::{
+    Envelope, InvoiceMail, NewBase, PaymentFailed, PaymentFailedMail, PriceChange, PriceChangeMail,
+    TrialEnding, TrialEndingMail,
+};
 
 /// A day of the sample year.
 fn day(month: u32, day: u32) -> NaiveDate {
@@ -185,6 +188,27 @@ pub fn payment_failed() -> PaymentFailed {
         reason: Some("Your card has insufficient funds.".into()),
         failed_on: day(3, 15),
         next_attempt_on: Some(day(3, 18)),
+        is_overdue: false,
+        suspended_on: Some(day(3, 29)),
+    }
+}
+
+/// An invoice that was not paid by its due date.
+pub fn overdue() -> PaymentFailed {
+    PaymentFailed { method: None, reason: None, next_attempt_on: None, is_overdue: true, ..payment_failed() }
+}
+
+/// A price that rises in April.
+pub fn price_change() -> PriceChange {
+    PriceChange {
+        seller: seller(),
+        buyer: buyer(),
+        service: "ScaiFlow".into(),
+        plan: "Pro".into(),
+        currency: Currency::EUR,
+        interval: "month".into(),
+        base: Some(NewBase { old: Cents(4_900), new: Cents(5_400), from: day(4, 15) }),
+        usage_from: Some(day(4, 15)),
     }
 }
 
@@ -208,6 +232,9 @@ pub fn context(kind: Kind, language: Language) -> Context {
                 &envelope(),
                 language,
             )?)),
+            Kind::EmailRenewalPriceChange => {
+                Context::PriceChange(Box::new(PriceChangeMail::new(&price_change(), &envelope(), language)))
+            }
         })
     };
     build().unwrap_or_else(|_| trial_context(language))

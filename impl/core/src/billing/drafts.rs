@@ -87,6 +87,7 @@ pub fn new_draft(op: &OpContext, tenant_id: &str, partner_id: &str, currency: &s
         paid_at: None,
         voided_at: None,
         payment_reversed_at: None,
+        overdue_at: None,
     }
 }
 

@@ -24,7 +24,7 @@ use scaicontrol_domain::cost;
 use scaicontrol_domain::invoice::{LineKind, due_date};
 use scaicontrol_domain::ledger::Document;
 use scaicontrol_domain::money::{Cents, Currency};
-use scaicontrol_domain::period::{local_date, parse_timezone};
+use scaicontrol_domain::period::{local_date, local_midnight, parse_timezone};
 use scaicontrol_types::InvoiceDetailResponse;
 use uuid::Uuid;
 
@@ -149,6 +149,8 @@ fn frozen(
         None => due_date(issue_date, false, settings.payment_terms_days)
             .ok_or_else(|| Error::internal("payment terms beyond the calendar"))?,
     };
+    let timezone = parse_timezone(&parties.seller.timezone).map_err(Error::internal)?;
+    let day_after = due.succ_opt().ok_or_else(|| Error::field("due_date", "is beyond the calendar"))?;
     let totals = &taxed.totals;
     if drafts::AMOUNT_MAX_CENTS < totals.total.0 {
         return Err(Error::field("line_items", "add up to too much"));
@@ -168,6 +170,7 @@ fn frozen(
         vat_details: json(serde_json::to_value(&taxed.details))?,
         updated_at: op.now,
         finalized_at: Some(op.now),
+        overdue_at: Some(local_midnight(day_after, timezone).map_err(Error::internal)?),
         ..draft.clone()
     })
 }

@@ -47,6 +47,7 @@ pub struct InvoiceRow {
     pub paid_at: Option<DateTime<Utc>>,
     pub voided_at: Option<DateTime<Utc>>,
     pub payment_reversed_at: Option<DateTime<Utc>>,
+    pub overdue_at: Option<DateTime<Utc>>,
 }
 
 /// A row of `invoice_lines`.

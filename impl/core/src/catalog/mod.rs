@@ -30,6 +30,11 @@ use uuid::Uuid;
 /// How long before a renewal its subscriber must have been told of a new price.
 pub const PRICE_NOTICE_DAYS: i64 = 30;
 
+/// The instant from which on running subscriptions may be asked for prices that were made at `known`.
+pub fn price_notice_over(known: DateTime<Utc>) -> DateTime<Utc> {
+    known + TimeDelta::days(PRICE_NOTICE_DAYS)
+}
+
 /// A plan at one of its versions: everything that a period or a segment is priced by.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PlanPrice {

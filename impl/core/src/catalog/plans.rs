@@ -11,6 +11,7 @@ use crate::db::Conn;
 use crate::error::{Error, Result};
 use crate::op::OpContext;
 use crate::settings;
+use crate::subscriptions::prices;
 use rust_decimal::Decimal;
 use scaicontrol_domain::money::Currency;
 use scaicontrol_domain::tiers::{self, PricingModel, QUANTITY_MAX_SCALE, Tier};
@@ -176,7 +177,7 @@ async fn lock(conn: &mut Conn, plan_id: Uuid) -> Result<(PlanPrice, ServiceRow)>
     Ok((PlanPrice::new(plan, &service, version, &tiers)?, service))
 }
 
-/// Adds the version after `before`, in force from now on; never before the one it follows, though another server with
+/// Adds the version after `before`, in force from now on, and has the plan's subscribers told; never before the one it follows, though another server with
 /// a clock that is ahead may have made that.
 async fn version_add(
     conn: &mut Conn,
@@ -195,6 +196,7 @@ async fn version_add(
     let tiers: Vec<TierRow> =
         tiers.into_iter().map(|tier| TierRow { version: row.version, ..tier }).collect();
     store::version_insert(conn, &row, &tiers).await?;
+    prices::announced(conn, op, row.plan_id, row.version).await?;
     Ok((row, tiers))
 }
 

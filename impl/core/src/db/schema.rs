@@ -252,6 +252,7 @@ diesel::table! {
         paid_at -> Nullable<Timestamptz>,
         voided_at -> Nullable<Timestamptz>,
         payment_reversed_at -> Nullable<Timestamptz>,
+        overdue_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -1014,6 +1015,48 @@ diesel::table! {
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    dunning_cases (tenant_id, invoice_id, past_due_at) {
+        tenant_id -> Text,
+        invoice_id -> Uuid,
+        past_due_at -> Timestamptz,
+        partner_id -> Text,
+        timezone -> Text,
+        reminded_day -> Nullable<Integer>,
+        suspended_at -> Nullable<Timestamptz>,
+        cancelled_at -> Nullable<Timestamptz>,
+        next_step_at -> Nullable<Timestamptz>,
+        settings_version -> Integer,
+        created_at -> Timestamptz,
+        ended_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    trial_notices (tenant_id, subscription_id) {
+        tenant_id -> Text,
+        subscription_id -> Uuid,
+        partner_id -> Text,
+        trial_ends_at -> Timestamptz,
+        told_days -> Nullable<Integer>,
+        next_at -> Timestamptz,
+        settings_version -> Integer,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    price_announcements (plan_id, version) {
+        plan_id -> Uuid,
+        version -> Integer,
+        created_at -> Timestamptz,
+        after_tenant_id -> Nullable<Text>,
+        after_subscription_id -> Nullable<Uuid>,
+        told -> BigInt,
+        finished_at -> Nullable<Timestamptz>,
     }
 }
 

@@ -55,7 +55,8 @@ fn period(start: Option<NaiveDate>, end: Option<NaiveDate>) -> Option<(NaiveDate
     start.zip(end)
 }
 
-fn party(p: &PartySnapshot) -> Party {
+/// A seller or buyer as a template is told of it.
+pub fn party(p: &PartySnapshot) -> Party {
     let p = p.clone();
     Party {
         name: p.name,

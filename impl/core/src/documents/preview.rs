@@ -75,7 +75,7 @@ fn check(kind: Kind, issued: &Issued) -> Result<()> {
     let wanted = match kind {
         Kind::Invoice | Kind::EmailInvoice => "invoice",
         Kind::CreditNote | Kind::EmailCreditNote => "credit_note",
-        Kind::EmailTrialEnding | Kind::EmailPaymentFailed => {
+        Kind::EmailTrialEnding | Kind::EmailPaymentFailed | Kind::EmailRenewalPriceChange => {
             return Err(Error::field("invoice_id", "is not what this template is rendered with"));
         }
     };

@@ -4,6 +4,7 @@
 //! that are still being made (the PDF of an invoice) hold it until [`release`]. It is sent at least once: an answer that is
 //! lost is asked for again with the same message id. What became of it is in its row: `queued`, `sent` or `failed` with the
 //! reason.
+pub mod letters;
 pub mod store;
 pub mod worker;
 
@@ -30,8 +31,10 @@ pub enum MailKind {
     CreditNote,
     /// A trial ends soon.
     TrialEnding,
-    /// A payment failed.
+    /// A payment failed, or an invoice is overdue.
     PaymentFailed,
+    /// A subscription renews at another price.
+    RenewalPriceChange,
 }
 
 impl MailKind {
@@ -42,6 +45,7 @@ impl MailKind {
             MailKind::CreditNote => "credit_note",
             MailKind::TrialEnding => "trial_ending",
             MailKind::PaymentFailed => "payment_failed",
+            MailKind::RenewalPriceChange => "renewal_price_change",
         }
     }
 }

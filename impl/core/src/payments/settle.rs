@@ -8,10 +8,10 @@ use super::store::{self, AllocationRow, MANUAL, PaymentRow};
 use crate::billing::store::{self as invoices, InvoiceRow};
 use crate::billing::view;
 use crate::db::Conn;
+use crate::dunning;
 use crate::error::{Error, Result};
 use crate::ledger::{self, Posting};
 use crate::op::OpContext;
-use crate::subscriptions::lifecycle;
 use chrono::{DateTime, Utc};
 use scaicontrol_domain::invoice::Balance;
 use scaicontrol_domain::ledger::{
@@ -102,7 +102,7 @@ impl Settling {
         row.updated_at = op.now;
         invoices::save(conn, row).await?;
         if 0 < was_due && row.due_cents == 0 {
-            lifecycle::recover(conn, op, &row.tenant_id, row.invoice_id).await?;
+            dunning::settled(conn, op, row).await?;
         }
         Ok(())
     }

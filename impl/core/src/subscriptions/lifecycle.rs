@@ -10,7 +10,7 @@ pub use super::transitions::{recover, state, transition};
 use super::periods::{self, Charge};
 use super::store::{self, SubscriptionRow};
 use super::transitions::{changed, end, event, tell};
-use super::{segments, view};
+use super::{notices, segments, view};
 use crate::audit;
 use crate::catalog::{self, PlanPrice};
 use crate::db::Conn;
@@ -144,7 +144,8 @@ pub async fn start(
         end(conn, op, sub, State::Expired, op.now, false).await?;
         sub.next_event_at = None;
     }
-    store::save(conn, op, sub).await
+    store::save(conn, op, sub).await?;
+    if with_trial { notices::plan(conn, op, settings, sub).await } else { Ok(()) }
 }
 
 /// The first paid period: it starts at the instant itself, and its local date anchors all later ones.

@@ -1,5 +1,6 @@
 //! Subscriptions as callers and subscribers to events see them.
 use super::store::SubscriptionRow;
+use crate::billing::store::InvoiceRow;
 use crate::catalog::{self, PlanPrice};
 use crate::db::Conn;
 use crate::error::{Error, Result};
@@ -9,7 +10,8 @@ use scaicontrol_domain::ids::plan_key;
 use scaicontrol_domain::subscription::State;
 use scaicontrol_types::{
     ChangeKind, EventSubscriptionActivated, EventSubscriptionCancelled, EventSubscriptionChanged,
-    EventSubscriptionResumed, EventSubscriptionSuspended, OwnerKind, SubscriptionResponse, TerminalState,
+    EventSubscriptionPaymentFailed, EventSubscriptionResumed, EventSubscriptionSuspended,
+    EventSubscriptionTrialEnding, OwnerKind, SubscriptionResponse, TerminalState,
 };
 use std::collections::btree_map::{BTreeMap, Entry};
 
@@ -173,6 +175,66 @@ pub fn suspended_event(sub: &SubscriptionRow, price: &PlanPrice) -> Result<Event
         plan_key: price.plan_key(),
         suspended_at: set(s.suspended_at)?,
         suspension_reason: parse(&set(s.suspension_reason)?)?,
+        past_due_since: s.past_due_since,
+    })
+}
+
+/// Data of `subscription.trial_ending`, for the notice of so many days before.
+pub fn trial_ending_event(
+    sub: &SubscriptionRow,
+    price: &PlanPrice,
+    trial_ends_at: DateTime<Utc>,
+    days: u32,
+) -> Result<EventSubscriptionTrialEnding> {
+    let s = sub.clone();
+    Ok(EventSubscriptionTrialEnding {
+        subscription_id: s.subscription_id,
+        owner_kind: OwnerKind::Tenant,
+        tenant_id: s.tenant_id,
+        partner_id: s.partner_id,
+        service_id: s.service_id,
+        service_slug: price.service_slug.clone(),
+        plan_id: s.plan_id,
+        plan_key: price.plan_key(),
+        quantity: s.quantity,
+        billing_period: parse(&s.billing_period)?,
+        currency: s.currency,
+        mrr_amount_cents: s.mrr_amount_cents,
+        trial_ends_at,
+        days_left: i32::try_from(days).map_err(Error::internal)?,
+        // No tenant can save a payment method, so none has one.
+        has_payment_method: false,
+    })
+}
+
+/// Data of `subscription.payment_failed` for an invoice that was not paid by `at`, and that nobody tried to collect.
+pub async fn overdue_event(
+    conn: &mut Conn,
+    sub: &SubscriptionRow,
+    invoice: &InvoiceRow,
+    at: DateTime<Utc>,
+) -> Result<EventSubscriptionPaymentFailed> {
+    let (service_slug, plan) = catalog::slugs(conn, sub.plan_id).await?;
+    let s = sub.clone();
+    Ok(EventSubscriptionPaymentFailed {
+        subscription_id: s.subscription_id,
+        owner_kind: OwnerKind::Tenant,
+        tenant_id: s.tenant_id,
+        partner_id: s.partner_id,
+        service_id: s.service_id,
+        plan_id: s.plan_id,
+        plan_key: format!("{service_slug}.{plan}"),
+        service_slug,
+        status: parse(&s.status)?,
+        invoice_id: invoice.invoice_id,
+        invoice_number: invoice.number.clone().unwrap_or_default(),
+        currency: invoice.currency.clone(),
+        due_cents: invoice.due_cents,
+        due_date: set(invoice.due_date)?,
+        failed_at: at,
+        failure_code: None,
+        attempt_count: 0,
+        next_attempt_at: None,
         past_due_since: s.past_due_since,
     })
 }

@@ -15,7 +15,8 @@ use crate::app::Control;
 use crate::db::Conn;
 use crate::error::Result;
 use crate::op::OpContext;
-use crate::{billing, documents, mails, vat_register};
+use crate::subscriptions::{notices, prices};
+use crate::{billing, documents, dunning, mails, vat_register};
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use std::fmt;
@@ -148,11 +149,32 @@ pub const WORKERS: &[Worker] = &[
         tick: |op, app| Box::pin(reaper::tick(op, app)),
     },
     Worker {
+        name: "trial_monitor",
+        period: Duration::from_secs(30),
+        alone: true,
+        due: Due::OnClock(|conn, after| Box::pin(notices::next_due(conn, after))),
+        tick: |op, app| Box::pin(async move { Ok(Done::of([("trials", notices::tick(op, app).await?)])) }),
+    },
+    Worker {
         name: "billing_run",
         period: Duration::from_secs(30),
         alone: true,
         due: Due::OnClock(|conn, after| Box::pin(billing::worker::next_due(conn, after))),
         tick: |op, app| Box::pin(billing::worker::tick(op, app)),
+    },
+    Worker {
+        name: "dunning",
+        period: Duration::from_secs(30),
+        alone: true,
+        due: Due::OnClock(|conn, after| Box::pin(dunning::next_due(conn, after))),
+        tick: |op, app| Box::pin(async move { Ok(Done::of([("invoices", dunning::tick(op, app).await?)])) }),
+    },
+    Worker {
+        name: "price_announcer",
+        period: Duration::from_secs(10),
+        alone: true,
+        due: Due::OnClock(|conn, after| Box::pin(prices::next_due(conn, after))),
+        tick: |op, app| Box::pin(async move { Ok(Done::of([("pages", prices::tick(op, app).await?)])) }),
     },
     Worker {
         name: documents::pdf::RENDERER,

@@ -232,3 +232,23 @@ proptest! {
         prop_assert!(local_date(midnight - Duration::seconds(1), tz).expect("in range") < day);
     }
 }
+
+#[test]
+fn local_days_are_days_on_the_wall() {
+    let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+    let zone = |name: &str| parse_timezone(name).unwrap();
+    let add = |from: &str, days: i64, name: &str| add_local_days(at(from), days, zone(name)).unwrap();
+    // Midnight stays midnight, whatever the hours of the days between.
+    assert_eq!(add("2026-03-28T23:00:00Z", 1, "Europe/Amsterdam"), at("2026-03-29T22:00:00Z"));
+    assert_eq!(add("2026-10-24T22:00:00Z", 1, "Europe/Amsterdam"), at("2026-10-25T23:00:00Z"));
+    assert_eq!(add("2024-02-28T10:00:00Z", 1, "Pacific/Kiritimati"), at("2024-02-29T10:00:00Z"));
+    assert_eq!(add("2024-02-29T11:00:00Z", -1, "Pacific/Niue"), at("2024-02-28T11:00:00Z"));
+    // In Beirut clocks jump at midnight: the day begins at 01:00, and the one after it at 00:00 again.
+    assert_eq!(add("2026-03-27T22:00:00Z", 1, "Asia/Beirut"), at("2026-03-28T22:00:00Z"));
+    assert_eq!(add("2026-03-28T22:00:00Z", 1, "Asia/Beirut"), at("2026-03-29T21:00:00Z"));
+    assert_eq!(add("2026-03-29T21:00:00Z", -1, "Asia/Beirut"), at("2026-03-28T22:00:00Z"));
+    // Samoa had no 30 December 2011.
+    assert_eq!(add("2011-12-29T10:00:00Z", 1, "Pacific/Apia"), at("2011-12-30T10:00:00Z"));
+    assert!(add_local_days(DateTime::<Utc>::MAX_UTC, 1, Tz::UTC).is_err());
+    assert!(add_local_days(at("2026-01-01T00:00:00Z"), i64::MAX, Tz::UTC).is_err());
+}

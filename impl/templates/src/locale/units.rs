@@ -18,6 +18,7 @@ const UNITS: &[Row] = &[
     ("hour", [("hour", "hours"), ("uur", "uur"), ("Stunde", "Stunden"), ("heure", "heures"), ("hora", "horas"), ("ora", "ore")]),
     ("day", [("day", "days"), ("dag", "dagen"), ("Tag", "Tage"), ("jour", "jours"), ("día", "días"), ("giorno", "giorni")]),
     ("month", [("month", "months"), ("maand", "maanden"), ("Monat", "Monate"), ("mois", "mois"), ("mes", "meses"), ("mese", "mesi")]),
+    ("quarter", [("quarter", "quarters"), ("kwartaal", "kwartalen"), ("Quartal", "Quartale"), ("trimestre", "trimestres"), ("trimestre", "trimestres"), ("trimestre", "trimestri")]),
     ("year", [("year", "years"), ("jaar", "jaar"), ("Jahr", "Jahre"), ("an", "ans"), ("año", "años"), ("anno", "anni")]),
     ("request", [("request", "requests"), ("verzoek", "verzoeken"), ("Anfrage", "Anfragen"), ("requête", "requêtes"), ("solicitud", "solicitudes"), ("richiesta", "richieste")]),
     ("call", [("call", "calls"), ("aanroep", "aanroepen"), ("Aufruf", "Aufrufe"), ("appel", "appels"), ("llamada", "llamadas"), ("chiamata", "chiamate")]),

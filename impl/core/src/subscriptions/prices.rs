@@ -1,0 +1,308 @@
+//! Tells subscribers of a plan that it has new prices, at least thirty days before they pay them.
+//!
+//! A new version of a plan leaves an announcement in its transaction ([`announced`]). A worker goes through the plan's
+//! subscriptions page by page, in the order of their keys; each page, with how far it came, is one transaction, so that a
+//! crash repeats nothing and leaves out nobody. Each subscriber is told what it pays now and will pay, and from when on:
+//! from its first period, or usage month, that begins thirty days after the change. Those who would never get there (they
+//! end before, or began under the new version) are not told.
+use super::notices::{period_price, unit};
+use super::store::{self, SubscriptionRow};
+use super::{billed, periods, transitions};
+use crate::app::Control;
+use crate::audit;
+use crate::catalog::{self, PlanPrice};
+use crate::db::Conn;
+use crate::db::schema::{price_announcements, subscriptions};
+use crate::db::statement::statement;
+use crate::error::{Error, Result};
+use crate::mails::MailKind;
+use crate::mails::letters::{self, About, Correspondents};
+use crate::notifications::Severity;
+use crate::op::OpContext;
+use chrono::{DateTime, NaiveDate, Utc};
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::sql_types::{Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use scaicontrol_domain::money::Currency;
+use scaicontrol_domain::period::{Periods, local_date};
+use scaicontrol_domain::subscription::State;
+use scaicontrol_templates::Context;
+use scaicontrol_templates::mail::{Envelope, NewBase, PriceChange, PriceChangeMail};
+use serde::Serialize;
+use serde_json::json;
+use uuid::Uuid;
+
+/// Subscriptions of one transaction.
+const PAGE: i64 = 200;
+
+/// A row of `price_announcements`.
+#[derive(Clone, Debug, Queryable, Selectable, Insertable, AsChangeset, Serialize)]
+#[diesel(table_name = price_announcements, primary_key(plan_id, version), treat_none_as_null = true, check_for_backend(Pg))]
+struct Announcement {
+    plan_id: Uuid,
+    version: i32,
+    created_at: DateTime<Utc>,
+    after_tenant_id: Option<String>,
+    after_subscription_id: Option<Uuid>,
+    told: i64,
+    finished_at: Option<DateTime<Utc>>,
+}
+
+/// A plan has a new version, of which its subscribers are to be told.
+pub async fn announced(conn: &mut Conn, op: &OpContext, plan_id: Uuid, version: i32) -> Result<()> {
+    let row = Announcement {
+        plan_id,
+        version,
+        created_at: op.now,
+        after_tenant_id: None,
+        after_subscription_id: None,
+        told: 0,
+        finished_at: None,
+    };
+    diesel::insert_into(price_announcements::table).values(&row).execute(conn).await?;
+    Ok(())
+}
+
+/// Goes through all announcements that are not finished; answers how many pages it did. One that fails does not hold up
+/// the others.
+///
+/// Errors: internal when some failed; the next tick goes on with them.
+pub async fn tick(op: &OpContext, app: &Control) -> Result<u64> {
+    let (mut pages, mut failed) = (0, 0_u64);
+    for (plan_id, version) in app.db.read(op, async |conn| unfinished(conn).await).await? {
+        loop {
+            let done =
+                app.db.tx(op, "price_announcement", async |conn| page(conn, op, app, plan_id, version).await);
+            match done.await {
+                Ok(true) => pages += 1,
+                Ok(false) => break,
+                Err(e) => {
+                    failed += 1;
+                    let id = plan_id.to_string();
+                    slog::warn!(app.log, "the announcement of a price is stuck"; "plan" => id, "error" => %e);
+                    break;
+                }
+            }
+        }
+    }
+    match failed {
+        0 => Ok(pages),
+        failed => Err(Error::internal(format!("{failed} announcements of prices are stuck"))),
+    }
+}
+
+async fn unfinished(conn: &mut Conn) -> Result<Vec<(Uuid, i32)>> {
+    use price_announcements as t;
+    let rows = t::table.filter(t::finished_at.is_null()).order((t::created_at, t::version));
+    Ok(rows.select((t::plan_id, t::version)).load(conn).await?)
+}
+
+/// The earliest instant after `after` at which an announcement was made that is not finished.
+pub async fn next_due(conn: &mut Conn, after: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
+    let query = statement::<Nullable<Timestamptz>>(
+        "SELECT min(created_at) FROM price_announcements WHERE finished_at IS NULL AND created_at > $1",
+    );
+    Ok(query.bind::<Timestamptz, _>(after).get_result(conn).await?)
+}
+
+/// Does the next page of an announcement; answers whether there was one, which nobody else is at.
+async fn page(conn: &mut Conn, op: &OpContext, app: &Control, plan_id: Uuid, version: i32) -> Result<bool> {
+    use price_announcements as t;
+    let open = t::table
+        .find((plan_id, version))
+        .filter(t::finished_at.is_null())
+        .select(Announcement::as_select())
+        .for_update()
+        .skip_locked();
+    let Some(mut row) = open.first(conn).await.optional()? else { return Ok(false) };
+    let subs = after(conn, &row).await?;
+    let price = catalog::plan_version(conn, row.plan_id, row.version).await?;
+    for sub in &subs {
+        row.told += i64::from(tell(conn, op, app, sub, &price).await?);
+    }
+    match subs.last() {
+        Some(last) => {
+            (row.after_tenant_id, row.after_subscription_id) =
+                (Some(last.tenant_id.clone()), Some(last.subscription_id));
+        }
+        None => {
+            row.finished_at = Some(op.now);
+            let entry = audit::Entry {
+                object_type: "price_announcement",
+                object_id: row.plan_id.to_string(),
+                tenant_id: None,
+                partner_id: None,
+                reason: None,
+            };
+            audit::record(conn, op, entry, None::<&()>, Some(&row)).await?;
+        }
+    }
+    diesel::update(t::table.find((row.plan_id, row.version))).set(&row).execute(conn).await?;
+    Ok(true)
+}
+
+/// The next subscriptions of the plan that are not over.
+async fn after(conn: &mut Conn, row: &Announcement) -> Result<Vec<SubscriptionRow>> {
+    use subscriptions as t;
+    let mut query = t::table
+        .filter(t::plan_id.eq(row.plan_id).and(t::status.ne_all(["cancelled", "expired"])))
+        .order((t::tenant_id, t::subscription_id))
+        .limit(PAGE)
+        .select(SubscriptionRow::as_select())
+        .into_boxed();
+    if let (Some(tenant_id), Some(id)) = (&row.after_tenant_id, row.after_subscription_id) {
+        // Row comparison keeps it one range of the index.
+        let after = diesel::dsl::sql::<Bool>("(subscriptions.tenant_id, subscriptions.subscription_id) > (")
+            .bind::<Text, _>(tenant_id.clone())
+            .sql(", ")
+            .bind::<SqlUuid, _>(id)
+            .sql(")");
+        query = query.filter(after);
+    }
+    Ok(query.load(conn).await?)
+}
+
+/// Tells one subscriber, if the new price ever reaches it.
+async fn tell(
+    conn: &mut Conn,
+    op: &OpContext,
+    app: &Control,
+    sub: &SubscriptionRow,
+    new: &PlanPrice,
+) -> Result<bool> {
+    // The price of a pack is its own; what its children use is the plan's.
+    let is_child = sub.pack_subscription_id.is_some();
+    let Some(change) = change(conn, sub, new, is_child).await? else { return Ok(false) };
+    if let Some(base) = change.base {
+        let more = json!({
+            "currency": sub.currency, "old_cents": base.old.0, "new_cents": base.new.0, "from_date": base.from,
+        });
+        transitions::tell(conn, op, sub, new, (Severity::Warning, "renewal_price_change"), more).await?;
+    }
+    if let Some(from) = change.usage_from {
+        let more = json!({"from_date": from});
+        transitions::tell(conn, op, sub, new, (Severity::Warning, "usage_price_change"), more).await?;
+    }
+    let Some(between) = Correspondents::load(conn, &sub.tenant_id, &sub.partner_id).await? else {
+        return Ok(true);
+    };
+    let facts = PriceChange {
+        seller: between.seller.clone(),
+        buyer: between.buyer.clone(),
+        service: new.service_name.clone(),
+        plan: new.plan.name.clone(),
+        currency: Currency::parse(&sub.currency).map_err(Error::internal)?,
+        interval: unit(new)?.into(),
+        base: change.base,
+        usage_from: change.usage_from,
+    };
+    let envelope =
+        Envelope { recipient_name: None, portal_url: app.config.public_url.clone(), message: None };
+    let context = PriceChangeMail::new(&facts, &envelope, between.language);
+    let about = About {
+        tenant_id: &sub.tenant_id,
+        partner_id: &sub.partner_id,
+        kind: MailKind::RenewalPriceChange,
+        invoice_id: None,
+    };
+    letters::write(conn, op, about, &between, &Context::PriceChange(Box::new(context))).await?;
+    Ok(true)
+}
+
+/// What changes for a subscription, and from which days on.
+#[derive(Default)]
+struct Change {
+    base: Option<NewBase>,
+    usage_from: Option<NaiveDate>,
+}
+
+async fn change(
+    conn: &mut Conn,
+    sub: &SubscriptionRow,
+    new: &PlanPrice,
+    is_child: bool,
+) -> Result<Option<Change>> {
+    let state = transitions::state(sub)?;
+    if matches!(state, State::Pending | State::Cancelling) {
+        return Ok(None);
+    }
+    let mut change = Change::default();
+    let period = billed::last_period(conn, &sub.tenant_id, sub.subscription_id).await?;
+    let segment = store::last_segment(conn, &sub.tenant_id, sub.subscription_id).await?;
+    let segment = segment.map(|s| (s.plan_id, s.plan_version));
+    // In a trial nothing was billed yet: it is the segment that says which prices the subscriber has seen.
+    let pays = period.map(|p| (p.plan_id, p.plan_version)).filter(|_| state != State::Trialing).or(segment);
+    if let Some(seen) = seen(conn, new, pays).await?.filter(|_| !is_child)
+        && let Some(old) = seen.iter().find(|old| old.base_price_cents != new.base_price_cents)
+        && let Some(from) = from(conn, sub, new, &seen, false).await?
+    {
+        change.base = Some(NewBase { old: period_price(old, sub)?, new: period_price(new, sub)?, from });
+    }
+    if let Some(seen) = seen(conn, new, segment).await?
+        && seen.iter().any(|old| old.tiers != new.tiers)
+    {
+        change.usage_from = from(conn, sub, new, &seen, true).await?;
+    }
+    Ok((change.base.is_some() || change.usage_from.is_some()).then_some(change))
+}
+
+/// The prices that a subscriber knows of: those that it runs on, when they are older ones of the same plan, and those that
+/// were announced last before the new ones.
+async fn seen(
+    conn: &mut Conn,
+    new: &PlanPrice,
+    running: Option<(Uuid, i32)>,
+) -> Result<Option<Vec<PlanPrice>>> {
+    let running = running.filter(|(plan_id, version)| *plan_id == new.plan.plan_id && *version < new.version);
+    let Some((plan_id, version)) = running else { return Ok(None) };
+    let mut seen = vec![catalog::plan_version(conn, plan_id, version).await?];
+    if version + 1 < new.version {
+        seen.push(catalog::plan_version(conn, plan_id, new.version - 1).await?);
+    }
+    Ok(Some(seen))
+}
+
+/// The first day on which the new prices hold for a subscription; none when it ends, or has another plan, before that, or
+/// when even newer prices come first.
+async fn from(
+    conn: &mut Conn,
+    sub: &SubscriptionRow,
+    new: &PlanPrice,
+    seen: &[PlanPrice],
+    usage: bool,
+) -> Result<Option<NaiveDate>> {
+    let Some(starts) = first(sub, catalog::price_notice_over(new.valid_from), usage)? else {
+        return Ok(None);
+    };
+    let running = seen.first().map_or(1, |running| running.version);
+    let then = catalog::renewal_version(conn, new.plan.plan_id, running, starts).await?;
+    if then.version != new.version {
+        return Ok(None);
+    }
+    let leaves = sub.pending_plan_id.is_some_and(|plan_id| plan_id != new.plan.plan_id);
+    let over = [sub.ends_at, sub.current_period_end.filter(|_| leaves)];
+    if over.into_iter().flatten().any(|over| over <= starts) {
+        return Ok(None);
+    }
+    local_date(starts, periods::timezone(sub)?).map(Some).map_err(Error::internal)
+}
+
+/// When the first billing period, or usage month, begins that does so at or after `notice`.
+fn first(sub: &SubscriptionRow, notice: DateTime<Utc>, usage: bool) -> Result<Option<DateTime<Utc>>> {
+    let billing = match sub.trial_ends_at.filter(|_| sub.activated_at.is_none()) {
+        // What is paid for begins with the end of the trial.
+        Some(ends) => {
+            let (interval, timezone) = (periods::interval(sub)?, periods::timezone(sub)?);
+            Periods::starting_at(ends, interval, timezone).map_err(Error::internal)?
+        }
+        None => periods::periods(sub)?,
+    };
+    let all = if usage { billing.usage_months().map_err(Error::internal)? } else { billing };
+    Ok(match all.period_at(notice).map_err(Error::internal)? {
+        // Nothing began yet: all of it is ahead.
+        None => Some(all.period(0).map_err(Error::internal)?.start),
+        Some(period) if period.start == notice => Some(notice),
+        Some(period) => period.end,
+    })
+}

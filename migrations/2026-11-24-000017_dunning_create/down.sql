@@ -1,0 +1,12 @@
+SET LOCAL ROLE sc_platform;
+DELETE FROM mails WHERE kind = 'renewal_price_change';
+RESET ROLE;
+ALTER TABLE mails DROP CONSTRAINT mails_kind_check;
+ALTER TABLE mails ADD CONSTRAINT mails_kind_check CHECK (kind IN ('invoice', 'credit_note', 'trial_ending', 'payment_failed'));
+DROP INDEX subscriptions_plan;
+DROP TABLE price_announcements;
+DROP TABLE trial_notices;
+DROP TABLE dunning_cases;
+DROP INDEX invoice_lines_subscription;
+DROP INDEX invoices_reversed;
+ALTER TABLE invoices DROP COLUMN overdue_at;
