@@ -35,7 +35,7 @@ async fn overdue(g: &Given, id: Uuid) -> Value {
 
 async fn pay(g: &Given, invoice: &Value) {
     let path = format!("/api/v1/admin/invoices/{}/mark-paid", uuid(&invoice["id"]));
-    let asked = json!({"paid_at": "2026-03-10T00:00:00Z", "method": "cash"});
+    let asked = json!({"paid_at": "2026-03-10T00:00:00Z", "method": "cash", "reference": "NL91"});
     g.app.call("POST", &path).token(&g.admin).json(&asked).send().await.data(200);
 }
 

@@ -54,7 +54,7 @@ pub async fn create(
                 return Err(Error::conflict("no money is held for the invoice that could be refunded"));
             }
             let note = original.take_back(body.lines.as_deref())?;
-            let how = How { refund, reason: &body.reason, because: None };
+            let how = How { refund, reason: &body.reason, because: None, passed: &[] };
             carry_out(conn, op, &mut invoice, (&original, &note), how).await
         })
         .await
@@ -69,6 +69,18 @@ pub(super) struct How<'a> {
     pub reason: &'a str,
     /// What made the amount, where it was computed.
     pub because: Option<&'a serde_json::Value>,
+    /// What is passed on to the note from later invoices.
+    pub passed: &'a [PassedOn],
+}
+
+/// A line of a later invoice that counts as taken back by a note of an earlier one, or less so.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PassedOn {
+    pub invoice_id: Uuid,
+    pub line_item_id: Uuid,
+    pub net: Cents,
+    pub tax: Cents,
+    pub cost: Cents,
 }
 
 /// Writes the credit note, settles it with the invoice, and issues it.
@@ -79,7 +91,7 @@ pub(super) async fn carry_out(
     (original, note): (&Original, &CreditNote),
     how: How<'_>,
 ) -> Result<InvoiceDetailResponse> {
-    let mut written = write(conn, op, original, note, how.reason).await?;
+    let mut written = write_passing(conn, op, (original, note), how.reason, how.passed).await?;
     if let (Some(because), Some(line)) = (how.because, written.lines.first_mut()) {
         let explanation = line.explanation.get_or_insert_default();
         explanation["because"] = because.clone();
@@ -213,6 +225,16 @@ pub async fn write(
     note: &CreditNote,
     reason: &str,
 ) -> Result<Written> {
+    write_passing(conn, op, (original, note), reason, &[]).await
+}
+
+async fn write_passing(
+    conn: &mut Conn,
+    op: &OpContext,
+    (original, note): (&Original, &CreditNote),
+    reason: &str,
+    passed: &[PassedOn],
+) -> Result<Written> {
     let seller = partners::table
         .find(&original.row.partner_id)
         .select((partners::timezone, partners::invoice_number_prefix));
@@ -233,6 +255,7 @@ pub async fn write(
     store::insert(conn, &row).await?;
     store::insert_lines(conn, &lines).await?;
     let parts = parts_of(conn, original, note, &lines).await?;
+    pass_on(conn, passed, &lines).await?;
     link(conn, original, note, &lines).await?;
     parts::insert(conn, &parts).await?;
     row.status = "finalized".into();
@@ -319,6 +342,29 @@ async fn parts_of(
         }
     }
     Ok(parts)
+}
+
+/// Notes what is passed on to the first line of a note. It makes room for what the note takes back, so it comes first.
+async fn pass_on(conn: &mut Conn, passed: &[PassedOn], lines: &[LineRow]) -> Result<()> {
+    use credit_note_lines as t;
+    let Some(line) = lines.first() else { return Ok(()) };
+    for part in passed {
+        diesel::insert_into(t::table)
+            .values((
+                t::tenant_id.eq(&line.tenant_id),
+                t::line_item_id.eq(line.line_item_id),
+                t::partner_id.eq(&line.partner_id),
+                t::credit_note_id.eq(line.invoice_id),
+                t::invoice_id.eq(part.invoice_id),
+                t::credited_line_item_id.eq(part.line_item_id),
+                t::net_cents.eq(part.net.0),
+                t::tax_cents.eq(part.tax.0),
+                t::cost_cents.eq(part.cost.0),
+            ))
+            .execute(conn)
+            .await?;
+    }
+    Ok(())
 }
 
 /// Notes which line takes back which.

@@ -4,18 +4,15 @@
 //! that is taken back: it gave back something of an earlier invoice itself. What does not fit passes on to that one: its
 //! line counts as not taken back to that extent, the line of the plan change as taken back, and a credit note of the
 //! earlier invoice gives the money back. So each document stays within its amount, and each line is taken back once.
-use super::credit_notes::{self, How, Original, refusal};
+use super::credit_notes::{self, How, Original, PassedOn, refusal};
 use super::store::LineRow;
 use crate::db::Conn;
-use crate::db::schema::credit_note_lines;
 use crate::error::{Error, Result};
 use crate::op::OpContext;
 use crate::payments::settle;
-use diesel::prelude::*;
-use diesel_async::RunQueryDsl;
 use scaicontrol_domain::cost::reversed_cost;
 use scaicontrol_domain::credit_note::{CreditNote, CreditNoteError, of_lines};
-use scaicontrol_domain::money::Cents;
+use scaicontrol_domain::money::{Cents, MoneyError};
 use scaicontrol_domain::tax::compute::tax_on;
 use scaicontrol_types::InvoiceDetailResponse;
 use uuid::Uuid;
@@ -43,18 +40,29 @@ pub(super) async fn take_back(
     line: &LineRow,
 ) -> Result<InvoiceDetailResponse> {
     let mut passed: Vec<Passed> = vec![];
-    let how = How { refund: false, reason: &line.description, because: line.explanation.as_ref() };
     let mut last = None;
     for _ in 0..CHAIN_MAX {
         let mut invoice = settle::lock(conn, invoice_id, "credited").await?;
-        let original = Original::load(conn, &invoice.row).await?;
+        let mut original = Original::load(conn, &invoice.row).await?;
         let charge = original.lines.iter().position(|l| l.line_item_id == line_item_id);
         let charge = charge.ok_or_else(|| Error::internal("a line that is not on its invoice"))?;
-        if let Some(note) = fitting(&original, charge, open)? {
-            let made = credit_notes::carry_out(conn, op, &mut invoice, (&original, &note), how).await?;
-            for from in &mut passed {
-                pass_on(conn, from, &made, note.net).await?;
+        if !passed.is_empty() {
+            revive(&mut original, charge, open)?;
+        }
+        if let Some(mut note) = fitting(&original, charge, open)? {
+            let rows = pass_on(&mut passed, note.net)?;
+            if let (Some(revived), Some(part)) = (rows.last(), note.lines.first_mut()) {
+                // What was given back by the later invoice is what this one gives back.
+                part.cost = revived.cost.neg().map_err(Error::internal)?;
             }
+            within(&mut note, invoice.now.balance.total.sub(invoice.now.balance.credited))?;
+            let how = How {
+                refund: false,
+                reason: &line.description,
+                because: line.explanation.as_ref(),
+                passed: &rows,
+            };
+            let made = credit_notes::carry_out(conn, op, &mut invoice, (&original, &note), how).await?;
             open = open.sub(note.net).map_err(Error::internal)?;
             last = Some(made);
         }
@@ -98,41 +106,57 @@ fn earlier(original: &Original) -> Option<(usize, Uuid, Uuid)> {
     })
 }
 
-/// Writes down that `amount` of an invoice was passed on to the credit note `made`.
-async fn pass_on(
-    conn: &mut Conn,
-    from: &mut Passed,
-    made: &InvoiceDetailResponse,
-    amount: Cents,
-) -> Result<()> {
-    use credit_note_lines as t;
-    let of =
-        made.line_items.as_slice().first().ok_or_else(|| Error::internal("a credit note without a line"))?;
-    let rate = from.original.invoiced.get(from.charge).map(|l| l.rate).unwrap_or_default();
-    let back = amount.neg().map_err(Error::internal)?;
-    for (index, net) in [(from.charge, amount), (from.credit, back)] {
-        let parts = (from.original.lines.get(index), from.original.invoiced.get_mut(index));
-        let (Some(row), Some(line)) = parts else { continue };
-        let credited = line.net_credited.add(net).map_err(Error::internal)?;
-        let cost =
-            reversed_cost(line.cost, line.net, credited, line.cost_credited).map_err(Error::internal)?;
-        let tax = tax_on(net, rate).map_err(Error::internal)?;
-        diesel::insert_into(t::table)
-            .values((
-                t::tenant_id.eq(&row.tenant_id),
-                t::line_item_id.eq(of.id),
-                t::partner_id.eq(&row.partner_id),
-                t::credit_note_id.eq(made.id),
-                t::invoice_id.eq(row.invoice_id),
-                t::credited_line_item_id.eq(row.line_item_id),
-                t::net_cents.eq(net.0),
-                t::tax_cents.eq(tax.0),
-                t::cost_cents.eq(cost.0),
-            ))
-            .execute(conn)
-            .await?;
-        line.net_credited = credited;
-        line.cost_credited = line.cost_credited.add(cost).map_err(Error::internal)?;
+/// To the extent that it is passed on to it, the line is not taken back any more.
+fn revive(original: &mut Original, charge: usize, open: Cents) -> Result<()> {
+    let Some(line) = original.invoiced.get_mut(charge) else { return Ok(()) };
+    line.net_credited = line.net_credited.sub(open).map_err(Error::internal)?;
+    line.tax_credited = tax_on(line.net_credited, line.rate).map_err(Error::internal)?;
+    Ok(())
+}
+
+/// Takes a cent of rounding off the tax of a note that would take back more than is left of its invoice.
+fn within(note: &mut CreditNote, left: Result<Cents, MoneyError>) -> Result<()> {
+    let over = left.and_then(|left| note.gross.sub(left)).map_err(Error::internal)?;
+    if over <= Cents::ZERO {
+        return Ok(());
+    }
+    let less = |cents: &mut Cents| -> Result<()> {
+        *cents = cents.sub(over).map_err(Error::internal)?;
+        Ok(())
+    };
+    if let (Some(line), Some(group)) = (note.lines.first_mut(), note.groups.first_mut()) {
+        less(&mut line.tax)?;
+        less(&mut group.tax)?;
+        less(&mut note.tax)?;
+        less(&mut note.gross)?;
     }
     Ok(())
+}
+
+/// What it means for the invoices that an amount was passed on from: the charge of each is taken back, and its credit line
+/// gives so much less back.
+fn pass_on(passed: &mut [Passed], amount: Cents) -> Result<Vec<PassedOn>> {
+    let back = amount.neg().map_err(Error::internal)?;
+    let mut rows = vec![];
+    for from in passed {
+        let rate = from.original.invoiced.get(from.charge).map(|l| l.rate).unwrap_or_default();
+        for (index, net) in [(from.charge, amount), (from.credit, back)] {
+            let parts = (from.original.lines.get(index), from.original.invoiced.get_mut(index));
+            let (Some(row), Some(line)) = parts else { continue };
+            let credited = line.net_credited.add(net).map_err(Error::internal)?;
+            let cost =
+                reversed_cost(line.cost, line.net, credited, line.cost_credited).map_err(Error::internal)?;
+            let tax = tax_on(net, rate).map_err(Error::internal)?;
+            rows.push(PassedOn {
+                invoice_id: row.invoice_id,
+                line_item_id: row.line_item_id,
+                net,
+                tax,
+                cost,
+            });
+            line.net_credited = credited;
+            line.cost_credited = line.cost_credited.add(cost).map_err(Error::internal)?;
+        }
+    }
+    Ok(rows)
 }

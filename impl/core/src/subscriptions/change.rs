@@ -48,12 +48,6 @@ pub async fn change_plan(
     body: &ChangePlanRequest,
     by: By,
 ) -> Result<ChangePlanResponse> {
-    if body.plan_id.is_some() && body.plan_key.is_some() {
-        return Err(Error::field("plan_key", "give either plan_id or plan_key"));
-    }
-    if body.plan_id.is_none() && body.plan_key.is_none() && body.quantity.is_none() {
-        return Err(Error::field("plan_id", "give a plan, a quantity, or both"));
-    }
     let work = async |conn: &mut Conn| change(conn, op, subscription_id, body, by).await;
     // What was only tried is not kept for a repeat either.
     if body.dry_run.unwrap_or(false) {
@@ -80,6 +74,12 @@ async fn change(
 ) -> Result<ChangePlanResponse> {
     let settings = settings::load(conn).await?;
     let mut sub = lock_own(conn, op, &settings, subscription_id).await?;
+    if body.plan_id.is_some() && body.plan_key.is_some() {
+        return Err(Error::field("plan_key", "give either plan_id or plan_key"));
+    }
+    if body.plan_id.is_none() && body.plan_key.is_none() && body.quantity.is_none() {
+        return Err(Error::field("plan_id", "give a plan, a quantity, or both"));
+    }
     let wanted = wanted(conn, op, &sub, body, by).await?;
     let timing = match body.timing.unwrap_or(ChangePlanTiming::Auto) {
         ChangePlanTiming::Auto => Timing::Auto,
@@ -235,7 +235,7 @@ async fn at_once(
         periods::anchor(sub, at)?;
         periods::enter(sub, at)?;
     }
-    let due_at = unused.as_ref().map_or(at, |unused| unused.not_before);
+    let due_at = unused.as_ref().map_or(op.now, |unused| unused.not_before);
     let how = Charge { kind: "proration", due_at, own_invoice: true };
     let begun = periods::charge(conn, op, sub, &wanted.price, at, how).await?;
     if wanted.is_other_plan {

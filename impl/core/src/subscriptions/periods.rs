@@ -231,7 +231,7 @@ pub(super) async fn unused(
     // A row of less than a second has no share that could be told.
     let Ok(share) = Ratio::left(at, row.starts_at, until) else { return Ok(None) };
     let something = Cents::ZERO < billed && 0 < share.seconds();
-    let not_before = if item.status == "due" { item.due_at.max(at) } else { at };
+    let not_before = if item.status == "due" { item.due_at.max(op.now) } else { op.now };
     let (item_id, period_id) = (item.billed_item_id, row.period_id);
     Ok(something.then_some(Unused { billed, share, not_before, item_id, period_id }))
 }
@@ -279,5 +279,5 @@ pub(crate) async fn close(
     }
     segments::cut(conn, sub, at).await?;
     let run_date = local_date(at, timezone(sub)?).map_err(Error::internal)?;
-    billed::bring_usage_forward(conn, sub, at, run_date).await
+    billed::bring_usage_forward(conn, sub, at.min(op.now), run_date).await
 }

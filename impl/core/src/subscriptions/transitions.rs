@@ -130,7 +130,7 @@ pub async fn resume(
         None if is_over => {}
         None => {
             sub.mrr_amount_cents = periods::monthly(price.base_price_cents, sub)?;
-            let how = Charge { kind: "base", due_at: at, own_invoice: false };
+            let how = Charge { kind: "base", due_at: op.now, own_invoice: false };
             periods::charge(conn, op, sub, &price, at, how).await?;
         }
     }
