@@ -29,7 +29,8 @@ async fn a_pack_is_made_read_changed_and_retired() {
         client.admin_service_pack_get().pack_id(made.id).send().await.expect("read").into_inner().data
     };
     assert_eq!(serde_json::to_value(get().await).ok(), serde_json::to_value(&made).ok());
-    let asked: types::ServicePackUpdateRequest = body(json!({"discount_type": "fixed_price", "base_price_cents": 999, "is_public": false, "icon_url": null}),
+    let asked: types::ServicePackUpdateRequest = body(
+        json!({"discount_type": "fixed_price", "base_price_cents": 999, "is_public": false, "icon_url": null}),
     );
     let changed =
         client.admin_service_pack_update().pack_id(made.id).body(asked).send().await.expect("changed");
