@@ -3,6 +3,7 @@ use crate::service_packs::world;
 use crate::support::{each, run, uuid, verified, walk};
 use scaicontrol_tests::body;
 use scaicontrol_tests::given;
+use scaicontrol_types as types;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -15,7 +16,7 @@ async fn a_pack_is_made_read_changed_and_retired() {
     let items: Vec<Value> = [(1, 20), (0, 10)]
         .map(|(n, order)| json!({"service_id": world.services[n].id, "plan_id": world.plans[n].id, "sort_order": order}))
         .to_vec();
-    let asked = body(json!({
+    let asked: types::ServicePackCreateRequest = body(json!({
         "slug": "office", "name": " Office ", "description": "All of it", "billing_period": "monthly", "currency": "EUR",
         "discount_type": "percentage", "discount_percentage": "10.00", "trial_days": 7, "items": items,
         "icon_url": "/api/v1/uploads/icons/x.png", "features": {"items": ["a"], "unit": null},
@@ -28,7 +29,7 @@ async fn a_pack_is_made_read_changed_and_retired() {
         client.admin_service_pack_get().pack_id(made.id).send().await.expect("read").into_inner().data
     };
     assert_eq!(serde_json::to_value(get().await).ok(), serde_json::to_value(&made).ok());
-    let asked = body(
+    let asked: types::ServicePackUpdateRequest = body(
         json!({"discount_type": "fixed_price", "base_price_cents": 999, "is_public": false, "icon_url": null}),
     );
     let changed =
