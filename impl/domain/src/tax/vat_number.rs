@@ -51,7 +51,9 @@ impl VatNumber {
     pub fn parse(text: &str) -> Result<Self, VatNumberError> {
         // No number has other characters, and the parser cuts its text at bytes.
         if !text.is_ascii() {
-            return Err(VatNumberError::Form("it holds other characters than letters and digits".into()));
+            let has_prefix = text.trim().chars().take(2).all(|c| c.is_ascii_alphabetic());
+            let form = VatNumberError::Form("it holds other characters than letters and digits".into());
+            return Err(if has_prefix { form } else { VatNumberError::UnknownCountry });
         }
         let number = eu_vat::Vat::parse(text.trim()).map_err(|error| match error {
             eu_vat::Error::UnknownCountry(_) | eu_vat::Error::Empty => VatNumberError::UnknownCountry,
@@ -114,7 +116,7 @@ mod tests {
         }
         assert_eq!(VatNumber::parse("DE136695970"), Err(VatNumberError::Checksum));
         assert!(matches!(VatNumber::parse("DE1366959"), Err(VatNumberError::Form(_))));
-        for unknown in ["", "GB110305878", "CHE123456789", "US1234", "éé123"] {
+        for unknown in ["", "GB110305878", "CHE123456789", "US1234", "éé123", "é1"] {
             assert_eq!(VatNumber::parse(unknown), Err(VatNumberError::UnknownCountry), "{unknown}");
         }
     }
