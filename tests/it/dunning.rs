@@ -401,7 +401,13 @@ async fn a_mail_speaks_the_tenants_language_and_a_broken_template_does_not_stop_
         "subject": "{{ invoice.number }}", "html_content": "<p>{{ failure.amount }} {{ invoice.number }}</p>",
     });
     let operator = g.app.operator("super_admin");
-    g.app.call("POST", "/api/v1/admin/billing/templates").token(&operator).json(&template).send().await.data(201);
+    g.app
+        .call("POST", "/api/v1/admin/billing/templates")
+        .token(&operator)
+        .json(&template)
+        .send()
+        .await
+        .data(201);
     let db = g.app.db().await;
     let own = "UPDATE billing_profiles SET preferred_language = 'nl', email_template_name = 'ours'";
     db.batch_execute(own).await.expect("chosen");
