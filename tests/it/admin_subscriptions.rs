@@ -26,7 +26,8 @@ async fn overdue(g: &Given, id: Uuid) -> Value {
         .tx(op, "past_due", async |conn| {
             let settings = settings::load(conn).await?;
             let mut sub = lifecycle::lock(conn, op, &settings, &tenant, id).await?;
-            transitions::past_due(conn, op, &mut sub).await
+            // The worker may have been here before.
+            if sub.status == "past_due" { Ok(()) } else { transitions::past_due(conn, op, &mut sub).await }
         })
         .await
         .expect("past due");

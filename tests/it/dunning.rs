@@ -263,12 +263,12 @@ async fn open_steps_follow_new_settings_and_cancellation_is_one_of_them() {
     let (sub, invoice) = g.subscribed().await;
     g.at("2026-03-24T23:00:00Z").await;
     let dunning = |suspend: u32, cancel: Option<u32>| json!({"dunning": {"reminder_days": [0, 4], "suspend_after_days": suspend, "cancel_after_days": cancel}});
-    g.settings(1, &dunning(6, Some(20))).await;
+    g.settings(2, &dunning(6, Some(20))).await;
     g.exactly_at("2026-03-28T23:00:00Z").await;
     assert_eq!(g.told().await, (2, 2), "the day of the new settings");
     g.exactly_at("2026-03-30T22:00:00Z").await;
     assert_eq!(g.state(sub).await, "suspended");
-    g.settings(2, &dunning(6, Some(10))).await;
+    g.settings(3, &dunning(6, Some(10))).await;
     g.exactly_at("2026-04-03T22:00:00Z").await;
     let ended = g.subscription(sub).await;
     assert_eq!((&ended["status"], ended["suspended_at"].is_null()), (&json!("cancelled"), true));
@@ -358,6 +358,7 @@ async fn a_reversed_payment_counts_as_overdue() {
     assert_eq!(g.past_due_at(invoice).await, instant("2026-03-15T15:20:00Z"));
     g.exactly_at("2026-03-18T15:20:00Z").await;
     assert_eq!(g.told().await, (2, 2));
+    g.at("2026-03-26T00:00:00Z").await;
     // The same time of day, after the change of clocks.
     g.exactly_at("2026-03-29T14:20:00Z").await;
     assert_eq!(g.state(sub).await, "suspended");
@@ -400,7 +401,13 @@ async fn a_mail_speaks_the_tenants_language_and_a_broken_template_does_not_stop_
         "subject": "{{ invoice.number }}", "html_content": "<p>{{ failure.amount }} {{ invoice.number }}</p>",
     });
     let operator = g.app.operator("super_admin");
-    g.app.call("POST", "/api/v1/admin/templates").token(&operator).json(&template).send().await.data(201);
+    g.app
+        .call("POST", "/api/v1/admin/billing/templates")
+        .token(&operator)
+        .json(&template)
+        .send()
+        .await
+        .data(201);
     let db = g.app.db().await;
     let own = "UPDATE billing_profiles SET preferred_language = 'nl', email_template_name = 'ours'";
     db.batch_execute(own).await.expect("chosen");

@@ -120,9 +120,9 @@ async fn who_looks_late_tells_once_and_many_servers_too() {
 async fn open_notices_follow_new_settings() {
     let g = Given::start().await;
     g.trial(14).await;
-    settings(&g.app, 1, &json!({"trial_notice_days": [10, 2]})).await;
+    settings(&g.app, 2, &json!({"trial_notice_days": [10, 2]})).await;
     g.told_at("2026-03-14T09:00:00Z").await;
-    settings(&g.app, 2, &json!({"trial_notice_days": []})).await;
+    settings(&g.app, 3, &json!({"trial_notice_days": []})).await;
     g.app.advance(TimeDelta::days(30)).await;
     assert_eq!(g.days().await, [json!(10)]);
 }
