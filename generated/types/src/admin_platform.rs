@@ -34,7 +34,8 @@ pub struct AutoApproveEntryResponse {
 
 /// When an overdue invoice is collected again, reminded of and acted upon. All days count from the day
 /// on which it became past due: the first failed charge, or the end of the due date when it is paid by
-/// invoice.
+/// invoice. They are days on the seller's calendar, and each step is taken once: what was missed is made
+/// up for, but of several missed reminders only the newest is mailed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema, validator::Validate)]
 #[serde(deny_unknown_fields)]
 pub struct DunningScheduleInput {
@@ -70,7 +71,8 @@ fn check_dunning_schedule_input_reminder_days(all: &[i32]) -> Result<(), validat
 
 /// When an overdue invoice is collected again, reminded of and acted upon. All days count from the day
 /// on which it became past due: the first failed charge, or the end of the due date when it is paid by
-/// invoice.
+/// invoice. They are days on the seller's calendar, and each step is taken once: what was missed is made
+/// up for, but of several missed reminders only the newest is mailed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DunningScheduleResponse {
     /// Days on which the charge is tried again, ascending.
@@ -171,8 +173,9 @@ pub struct PlatformSettingsInput {
     /// Days from issue date to due date of an invoice that is not collected automatically. Normally 14.
     #[validate(range(min = 0, max = 365))]
     pub payment_terms_days: i32,
-    /// Days before the end of a trial on which the tenant is told, descending, each once. Normally 7, 3, 1;
-    /// empty for no notices.
+    /// Days before the end of a trial on which the tenant is told, at the time of day at which the trial
+    /// ends, descending, each once. Days that the trial does not have are left out. Normally 7, 3, 1; empty
+    /// for no notices.
     #[schemars(inner(range(min = 1, max = 90)))]
     #[validate(length(max = 10), custom(function = "check_platform_settings_input_trial_notice_days"))]
     pub trial_notice_days: Vec<i32>,
