@@ -193,7 +193,7 @@ impl Checks {
             .db
             .query(
                 "SELECT id, object_id, event_type, data ->> 'previous_status', data ->> 'status', data ->> 'terminal_state'
-                 FROM outbox_events WHERE event_type LIKE 'subscription.%' ORDER BY object_id, sequence",
+                 FROM outbox_events WHERE event_type LIKE 'subscription.%' AND (data ? 'status' OR data ? 'terminal_state') ORDER BY object_id, sequence",
                 &[],
             )
             .await
