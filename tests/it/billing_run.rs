@@ -135,8 +135,12 @@ async fn a_run_bills_what_is_due_and_a_second_one_nothing() {
         assert_eq!((&invoice["status"], &invoice["number"]), (&json!("sent"), &json!("SCAI-2026-000002")));
         assert_eq!(invoice["due_date"], "2026-04-24", "14 days to pay");
     }
-    let mails =
-        g.app.db().await.query("SELECT to_address, kind, held FROM mails WHERE kind = 'invoice' ORDER BY created_at", &[]).await;
+    let mails = g
+        .app
+        .db()
+        .await
+        .query("SELECT to_address, kind, held FROM mails WHERE kind = 'invoice' ORDER BY created_at", &[])
+        .await;
     let mails: Vec<(String, String, bool)> =
         mails.expect("mails").iter().map(|r| (r.get(0), r.get(1), r.get(2))).collect();
     let mail = ("finance@example.com".to_owned(), "invoice".to_owned(), true);
