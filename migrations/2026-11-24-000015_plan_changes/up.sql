@@ -3,7 +3,10 @@
 ALTER TABLE subscription_periods ADD COLUMN billed_until timestamptz;
 ALTER TABLE subscription_periods ADD COLUMN whole_starts_at timestamptz;
 ALTER TABLE subscription_periods ADD COLUMN whole_ends_at timestamptz;
+-- Row-level security binds the owner too, but for this statement.
+ALTER TABLE subscription_periods NO FORCE ROW LEVEL SECURITY;
 UPDATE subscription_periods SET billed_until = ends_at, whole_starts_at = starts_at, whole_ends_at = ends_at;
+ALTER TABLE subscription_periods FORCE ROW LEVEL SECURITY;
 -- Until when the row was charged for; null for a one_time plan.
 ALTER TABLE subscription_periods ADD CONSTRAINT subscription_periods_billed CHECK (billed_until >= ends_at);
 -- The whole billing period that the plan's price is for: what is charged is the row's share of it, by seconds.

@@ -122,6 +122,29 @@ impl subscriptions::SubscriptionsApi for Fake {
         page.pagination.page_size = query.0.page_size;
         Ok(dropshot::HttpResponseOk(page))
     }
+    async fn subscription_cancel(
+        _: Cx,
+        _: Auth<subscriptions::perm::SubscriptionCancel>,
+        _: PathParams<subscriptions::SubscriptionCancelPath>,
+        _: Json<models::CancelRequest>,
+    ) -> Result<R200<models::SubscriptionEnvelope>, ApiError> {
+        Ok(dropshot::HttpResponseOk(sample("SubscriptionEnvelope")))
+    }
+    async fn subscription_change_plan(
+        _: Cx,
+        _: Auth<subscriptions::perm::SubscriptionChangePlan>,
+        _: PathParams<subscriptions::SubscriptionChangePlanPath>,
+        _: Json<models::ChangePlanRequest>,
+    ) -> Result<R200<models::ChangePlanEnvelope>, ApiError> {
+        Ok(dropshot::HttpResponseOk(sample("ChangePlanEnvelope")))
+    }
+    async fn subscription_reactivate(
+        _: Cx,
+        _: Auth<subscriptions::perm::SubscriptionReactivate>,
+        _: PathParams<subscriptions::SubscriptionReactivatePath>,
+    ) -> Result<R200<models::SubscriptionEnvelope>, ApiError> {
+        Ok(dropshot::HttpResponseOk(sample("SubscriptionEnvelope")))
+    }
 }
 
 impl metering::MeteringApi for Fake {
