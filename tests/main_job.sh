@@ -120,14 +120,20 @@ DRY=$(call 200 "$ADMIN" POST /api/v1/admin/billing/run '{"tenant_id": "'"$TENANT
 expect "invoices of the dry run" "$(jq -c '[.data.invoices[].subtotal_cents]' <<<"$DRY")" '[4900,9850]'
 expect "drafts after the dry run" "$(call 200 "$ADMIN" GET "/api/v1/admin/invoices?tenant_id=$TENANT" | jq .pagination.total_items)" 0
 
+echo "== the first invoice is paid, or the subscription would be suspended four weeks later"
+"$SCAICONTROL" dev clock advance 2d --config "$DEV" >/dev/null
+FIRST=$(call 200 "$TENANT_TOKEN" GET /api/v1/billing/invoices | jq -r '.data[0].id')
+PAID_AT=$("$SCAICONTROL" dev clock show --config "$DEV")
+call 200 "$ADMIN" POST "/api/v1/admin/invoices/$FIRST/mark-paid" '{"paid_at": "'"$PAID_AT"'", "reference": "statement", "method": "bank_transfer"}' >/dev/null
+
 echo "== a month later: what fell due is billed, issued and sent by itself, once"
 "$SCAICONTROL" dev clock set "$UNTIL" --config "$DEV" >/dev/null
 ISSUED=$(call 200 "$TENANT_TOKEN" GET /api/v1/billing/invoices | jq '.data | sort_by(.number)')
 expect "invoices" "$(jq -c '[.[].subtotal_cents]' <<<"$ISSUED")" '[4900,9850]'
-expect "their states" "$(jq -c '[.[].status]' <<<"$ISSUED")" '["sent","sent"]'
+expect "their states" "$(jq -c '[.[].status]' <<<"$ISSUED")" '["paid","sent"]'
 AGAIN=$(call 200 "$ADMIN" POST /api/v1/admin/billing/run '{"tenant_id": "'"$TENANT"'", "dry_run": false}')
 expect "invoices of a run by hand" "$(jq -c .data.invoices <<<"$AGAIN")" '[]'
-FIRST=$(jq -r '.[0].id' <<<"$ISSUED")
+expect "the first" "$(jq -r '.[0].id' <<<"$ISSUED")" "$FIRST"
 SECOND=$(jq -r '.[1].id' <<<"$ISSUED")
 ACTIVATION=$(call 200 "$TENANT_TOKEN" GET "/api/v1/billing/invoices/$FIRST")
 call 409 "$ADMIN" POST "/api/v1/admin/invoices/$SECOND/finalize" >/dev/null

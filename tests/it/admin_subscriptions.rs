@@ -136,6 +136,8 @@ async fn an_end_at_once_keeps_or_gives_back_the_rest() {
 #[tokio::test]
 async fn an_overdue_one_is_suspended_and_resumed_by_hand() {
     let g = start().await;
+    // Nothing but what is done by hand here.
+    given::patience(&g.app).await;
     let plan = g.plan("pro", json!({"base_price_cents": 3000})).await;
     given::tiers(&g.app, &plan, &json!([flat("calls", "10")])).await;
     let id = g.subscribed(&plan).await;
@@ -224,6 +226,7 @@ async fn an_undone_cancellation_meets_the_debt_that_came_meanwhile() {
 #[tokio::test]
 async fn a_term_that_ends_in_debt_expires_when_it_is_paid() {
     let g = start().await;
+    given::patience(&g.app).await;
     let plan = g.plan("pro", json!({"base_price_cents": 3000})).await;
     let asked = json!({"tenant_id": g.tenant.id, "plan_id": plan.id, "ends_at": "2026-04-05T00:00:00Z"});
     let made = g.app.call("POST", ADMIN).token(&g.admin).json(&asked).send().await.data(201);

@@ -21,6 +21,7 @@ struct Life {
 impl Life {
     async fn begin() -> Life {
         let app = TestApp::start().await;
+        given::patience(&app).await;
         let tenant = given::tenant(&app, "tnt_acme", "prt_north").await;
         let mut services = vec![];
         for (slug, plan) in [
@@ -171,6 +172,7 @@ async fn tenant_in(app: &TestApp, name: &str, timezone: &str) -> Tenant {
 #[tokio::test]
 async fn invoices_come_an_hour_after_local_midnight_everywhere() {
     let app = TestApp::start().await;
+    given::patience(&app).await;
     let service = service(&app, "vault").await;
     let plan = given::plan_with(&app, &service, "pro", json!({"base_price_cents": 100})).await;
     let zones = [

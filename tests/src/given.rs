@@ -131,6 +131,12 @@ pub async fn tiers(app: &TestApp, plan: &Plan, tiers: &Value) {
     app.call("PUT", &path).token(&operator).json(tiers).send().await.expect(200);
 }
 
+/// Nobody is dunned for years: for tests that let time pass and pay nothing.
+pub async fn patience(app: &TestApp) {
+    let settings = r#"UPDATE platform_settings SET data = data || '{"payment_terms_days": 3000, "dunning": {"suspend_after_days": 3000}}'"#;
+    app.db().await.batch_execute(settings).await.expect("settings");
+}
+
 /// A subscription of a tenant; answers its id.
 pub async fn subscription(app: &TestApp, tenant: &Tenant, plan: &Plan, quantity: u32) -> Uuid {
     let asked = json!({"plan_id": plan.id, "quantity": quantity});
