@@ -60,6 +60,7 @@ fn came(next: &Value, invoice: &Value) {
 #[tokio::test]
 async fn what_is_upcoming_is_what_comes_to_the_cent() {
     let (app, admin, tenant) = start().await;
+    given::patience(&app).await;
     let client = app.client(&tenant.admin);
     let none = client.upcoming_invoice_get().send().await.expect("nothing").into_inner().data;
     assert!(none.is_empty());
@@ -104,6 +105,7 @@ async fn snapshot(app: &TestApp) -> Vec<i64> {
 #[tokio::test]
 async fn several_currencies_and_long_periods_come_each_by_itself() {
     let (app, admin, tenant) = start().await;
+    given::patience(&app).await;
     let vault = given::service(&app, "vault").await;
     let send = given::service(&app, "send").await;
     let flow = given::service(&app, "flow").await;
@@ -233,6 +235,7 @@ async fn debts_are_counted_by_age_and_currency() {
 #[tokio::test]
 async fn recurring_revenue_moves_as_its_subscriptions_do() {
     let (app, admin, tenant) = start().await;
+    given::patience(&app).await;
     let south = given::tenant(&app, "tnt_south", "prt_south").await;
     let vault = given::service(&app, "vault").await;
     let monthly = given::plan(&app, &vault, "pro", 1000).await;

@@ -96,9 +96,8 @@ async fn it_is_what_the_documents_come_to() {
     let g = start().await;
     let vault = given::service(&g.app, "vault").await;
     let send = given::service(&g.app, "send").await;
-    set(&g.app, |s| s["cost_multipliers"] = json!({"*": "0.8"})).await;
-    let first = g.subscribed(&vault, json!({"base_price_cents": 4999})).await;
     set(&g.app, |s| s["cost_multipliers"] = json!({"*": "0.8", "vault.pro": "0.5"})).await;
+    let first = g.subscribed(&vault, json!({"base_price_cents": 4999})).await;
     let second = g.subscribed(&send, json!({"base_price_cents": 10_001})).await;
     for draft in
         [first, second, g.manual(Some("send"), "2500", "EUR").await, g.manual(None, "700", "EUR").await]

@@ -212,6 +212,7 @@ async fn every_second(g: &Given, id: Uuid, rows: &[Row]) -> i128 {
 #[tokio::test]
 async fn whatever_happens_every_second_is_billed_once() {
     let mut g = start().await;
+    given::patience(&g.app).await;
     let mut plans = vec![];
     for (number, (price, interval)) in PLANS.iter().enumerate() {
         let fields = json!({"base_price_cents": price, "billing_period": interval});

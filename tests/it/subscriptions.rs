@@ -233,6 +233,7 @@ async fn an_active_one_is_cancelled_at_the_end_of_its_period() {
 #[tokio::test]
 async fn a_cancellation_and_the_renewal_at_one_time() {
     let g = start().await;
+    given::patience(&g.app).await;
     let plan = g.plan("pro", json!({"base_price_cents": 4900})).await;
     let id = g.subscribed(&plan).await;
     g.billed().await;

@@ -251,6 +251,7 @@ async fn a_country_that_is_away_does_not_hold_up_the_others() {
 async fn an_answer_grows_old_and_is_kept_until_there_is_another() {
     let register = Register::start(Says::Knows(vec![NL])).await;
     let app = start(&register).await;
+    given::patience(&app).await;
     let acme = tenant(&app, "tnt_acme", NL).await;
     assert_eq!(tick(&app).await, learned(1, 0, 0));
     let first = app.now();

@@ -94,6 +94,7 @@ async fn count(app: &TestApp, of: &str) -> i64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_by_hand_and_by_itself_at_once_bill_once() {
     let app = TestApp::start().await;
+    given::patience(&app).await;
     tenants(&app, 12).await;
     let admin = app.operator("billing_admin");
     let by_hand = || async {

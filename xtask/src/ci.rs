@@ -121,7 +121,7 @@ fn script(root: &Path, name: &str) -> Result<()> {
     succeed(Command::new("bash").arg(root.join(name)).current_dir(root))
 }
 
-/// Twenty lives of two years, then some with a server that is killed.
+/// Lives of half a year, over a leap day and a change to summer time, then some with a server that is killed.
 pub fn simulate(root: &Path) -> Result<()> {
     pg::ensure_programs(root)?;
     let program = dev::build(root, false)?;
@@ -129,8 +129,8 @@ pub fn simulate(root: &Path) -> Result<()> {
         let jobs = ["simulate", "--jobs", "2", "--tenants", "3"];
         succeed(Command::new(&program).args(jobs).args(args).current_dir(root))
     };
-    lives(&["--seed", "1", "--seeds", "20", "--years", "2"])?;
-    lives(&["--seed", "101", "--seeds", "4", "--days", "120", "--faults"])
+    lives(&["--seed", "1", "--seeds", "6", "--days", "180"])?;
+    lives(&["--seed", "101", "--seeds", "2", "--days", "60", "--faults"])
 }
 
 pub fn schemathesis(root: &Path) -> Result<()> {

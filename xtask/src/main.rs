@@ -28,7 +28,7 @@ const USAGE: &str = "usage: cargo xtask <task>
   ci                 every check that CI makes
   judges             e-invoices of every case, judged by the official rules
   schemathesis       an outside judge of a running server, by its own document
-  simulate           years of a platform from twenty seeds, with what must hold after each day
+  simulate           lives of a platform from several seeds, with what must hold after each day
   bench [NAME…] [--json FILE] [--quick] [--rounds N] [--stored N]
                      what the server can do, each beside a baseline of the same run; `pdf`: the renderer alone
   peers              the tests that need an S3 service and a mail server, which it starts

@@ -135,7 +135,7 @@ impl Api {
             self.cut(&method, path, token, body, &key, Duration::from_millis(after)).await?;
         }
         let answer = self.answered(&method, path, token, body, &key).await?;
-        let is_keyed = method == Method::POST && token != "" && path != "/api/v1/metering/events";
+        let is_keyed = method == Method::POST && !token.is_empty() && path != "/api/v1/metering/events";
         if twice && is_keyed && answer.is_done() {
             let again = self.answered(&method, path, token, body, &key).await?;
             // An answer that is stored is the same; an operation that stores none does nothing a second time.

@@ -468,7 +468,8 @@ impl Life {
     ) -> Outcome {
         let (today, in_part, share) = (rng.random_bool(0.3), rng.random_bool(0.15), rng.random_range(1..100));
         let age = (now.date_naive() - invoice.issue_date).num_days();
-        if !everything && !(i64::from(tenant.pays_after) <= age && today) {
+        let pays = everything || (today && i64::from(tenant.pays_after) <= age);
+        if !pays {
             return Ok(());
         }
         let amount =

@@ -35,7 +35,7 @@ pub(crate) const BEHIND_MAX: TimeDelta = TimeDelta::days(3_653);
 /// Keeps the lock of a tenant apart from other locks that are made of a text.
 const LOCK: i64 = 0x6269_6c6c;
 
-/// What has an invoice of its own: its instant, and whose it is. None: what falls due at the boundary of a period.
+/// What has an invoice of its own: its instant, and the item. None: what falls due at the boundary of a period.
 type Own = Option<(DateTime<Utc>, Uuid)>;
 
 /// The billing of one tenant.
@@ -192,8 +192,9 @@ impl Billing<'_> {
             .await?;
         let mut groups: BTreeMap<Own, Vec<BilledItemRow>> = BTreeMap::new();
         for item in items {
-            let whose = item.subscription_id.unwrap_or(item.source_id);
-            groups.entry(item.own_invoice.then_some((item.due_at, whose))).or_default().push(item);
+            // Each by itself: what takes back another item needs that one's invoice to be there before.
+            let alone = item.own_invoice.then_some((item.period_start, item.billed_item_id));
+            groups.entry(alone).or_default().push(item);
         }
         if let Some(boundary) = groups.get_mut(&None) {
             let floating: Vec<BilledItemRow> = own()
