@@ -82,6 +82,9 @@ async fn of_two_that_read_the_same_version_one_saves() {
     save(9).await.refused(409);
 }
 
+/// The field that is named, and what makes it wrong.
+type Case<'a> = (&'a str, &'a dyn Fn(&mut Value));
+
 #[tokio::test]
 async fn what_breaks_a_rule_is_named_and_changes_nothing() {
     let app = TestApp::start().await;
@@ -92,7 +95,7 @@ async fn what_breaks_a_rule_is_named_and_changes_nothing() {
         change(&mut asked["settings"]);
         app.call("PUT", SETTINGS).token(&operator).json(&asked).send().await
     };
-    let cases: &[(&str, &dyn Fn(&mut Value))] = &[
+    let cases: &[Case<'_>] = &[
         ("payment_terms_days", &|s| s["payment_terms_days"] = json!(366)),
         ("payment_terms_days", &|s| s["payment_terms_days"] = json!(-1)),
         ("usage_grace_seconds", &|s| s["usage_grace_seconds"] = json!(86_401)),
