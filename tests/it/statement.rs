@@ -29,9 +29,8 @@ impl Given {
         let path = format!("/api/v1/admin/partners/prt_north/statement?from={from}&to={to}");
         self.app.call("GET", &path).token(&self.partner).send().await.data(200)
     }
-    async fn subscribed(&self, service: &Service, plan: Value) -> Uuid {
-        let plan = given::plan_with(&self.app, service, "pro", plan).await;
-        given::subscription(&self.app, &self.tenant, &plan, 1).await;
+    async fn subscribed(&self, plan: &given::Plan) -> Uuid {
+        given::subscription(&self.app, &self.tenant, plan, 1).await;
         let run = run(&self.app, &self.admin, &self.tenant.id).await;
         uuid(&run["invoices"][0]["invoice_id"])
     }
@@ -96,9 +95,11 @@ async fn it_is_what_the_documents_come_to() {
     let g = start().await;
     let vault = given::service(&g.app, "vault").await;
     let send = given::service(&g.app, "send").await;
+    let vault_pro = given::plan_with(&g.app, &vault, "pro", json!({"base_price_cents": 4999})).await;
+    let send_pro = given::plan_with(&g.app, &send, "pro", json!({"base_price_cents": 10_001})).await;
     set(&g.app, |s| s["cost_multipliers"] = json!({"*": "0.8", "vault.pro": "0.5"})).await;
-    let first = g.subscribed(&vault, json!({"base_price_cents": 4999})).await;
-    let second = g.subscribed(&send, json!({"base_price_cents": 10_001})).await;
+    let first = g.subscribed(&vault_pro).await;
+    let second = g.subscribed(&send_pro).await;
     for draft in
         [first, second, g.manual(Some("send"), "2500", "EUR").await, g.manual(None, "700", "EUR").await]
     {

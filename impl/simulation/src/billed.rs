@@ -3,6 +3,17 @@
 //! While a tenant is watched nothing is done for it; what it is shown at the beginning must then come, to the cent.
 use crate::Outcome;
 use serde_json::Value;
+use uuid::Uuid;
+
+/// A tenant that is left alone until the invoice comes that it was shown.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    /// Its documents when it was shown: what comes is not one of them. (The instant does not tell: what is due already
+    /// is billed at the very instant at which it was shown.)
+    pub known: Vec<Uuid>,
+    /// What was shown.
+    pub shown: Foreseen,
+}
 
 /// The next invoice of a tenant, as it was shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,7 +22,7 @@ pub struct Foreseen {
     pub currency: String,
     /// Its date.
     pub date: String,
-    /// Before VAT.
+    /// Before VAT; less than 0 when more is given back than billed.
     pub subtotal_cents: i64,
     /// With VAT, when that could be decided.
     pub total_cents: Option<i64>,
@@ -38,7 +49,8 @@ impl Foreseen {
 
     /// Whether the invoice that came is the one that was shown.
     pub fn check(&self, tenant: &str, came: &Foreseen) -> Outcome {
-        let same = self.subtotal_cents == came.subtotal_cents
+        let same = self.date == came.date
+            && self.subtotal_cents == came.subtotal_cents
             && self.lines == came.lines
             && self.total_cents.is_none_or(|total| Some(total) == came.total_cents);
         if same {

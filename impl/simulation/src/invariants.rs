@@ -4,7 +4,7 @@
 //! have no gap, states follow the table, every document passes its rules and every line can be computed again.
 use crate::Outcome;
 use crate::api::Api;
-use crate::billed::Foreseen;
+use crate::billed::{Foreseen, Watched};
 use crate::life::Life;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use rust_decimal::Decimal;
@@ -276,41 +276,57 @@ impl Checks {
         self.db.query(sql, &[&tenant_id, &invoice_id]).await.map_err(words)
     }
 
+    /// The tenant's documents that have a number.
+    pub async fn documents_of(&self, tenant: &str) -> Outcome<Vec<Uuid>> {
+        let sql = "SELECT invoice_id FROM invoices WHERE tenant_id = $1 AND number IS NOT NULL";
+        let rows = self.db.query(sql, &[&tenant]).await.map_err(words)?;
+        Ok(rows.into_iter().map(|row| row.get(0)).collect())
+    }
+
     /// What was shown as the next invoice is what came.
     async fn as_foreseen(&self, life: &mut Life, now: DateTime<Utc>) -> Outcome {
         let mut over = Vec::new();
-        for (n, (since, shown)) in &life.watched {
-            let tenant = &life.world.tenants[*n].id;
-            let sql = "SELECT i.currency, i.issue_date::text, i.subtotal_cents, i.total_cents,
-                   (SELECT array_agg(l.amount_cents ORDER BY l.amount_cents) FROM invoice_lines l
-                    WHERE l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id)
-                 FROM invoices i WHERE i.tenant_id = $1 AND i.finalized_at > $2 AND i.document_type = 'invoice'
-                   AND i.currency = $3 ORDER BY i.finalized_at, i.number LIMIT 1";
-            let rows = self.db.query(sql, &[tenant, since, &shown.currency]).await.map_err(words)?;
-            let Some(row) = rows.first() else {
-                let date: NaiveDate = shown.date.parse().map_err(|e| format!("{e}"))?;
-                if date + TimeDelta::days(3) < now.date_naive() && shown.subtotal_cents > 0 {
-                    return Err(format!(
-                        "upcoming is not what was billed: {tenant} was shown {shown:?}, and nothing came"
-                    ));
-                }
+        for (n, watched) in &life.watched {
+            let (tenant, shown) = (&life.world.tenants[*n].id, &watched.shown);
+            if let Some(came) = self.came(tenant, watched).await? {
+                shown.check(tenant, &came)?;
+                over.push(*n);
                 continue;
-            };
-            let came = Foreseen {
-                currency: row.get(0),
-                date: row.get(1),
-                subtotal_cents: row.get(2),
-                total_cents: row.get(3),
-                lines: row.get::<_, Option<Vec<i64>>>(4).unwrap_or_default(),
-            };
-            shown.check(tenant, &came)?;
-            over.push(*n);
+            }
+            let date: NaiveDate = shown.date.parse().map_err(|e| format!("{e}"))?;
+            if date + TimeDelta::days(3) < now.date_naive() && shown.subtotal_cents != 0 {
+                return Err(format!(
+                    "upcoming is not what was billed: {tenant} was shown {shown:?}, and nothing came"
+                ));
+            }
         }
         for n in over {
             life.watched.remove(&n);
             life.foreseen.confirmed += 1;
         }
         Ok(())
+    }
+
+    /// The first invoice after it was shown, with the credit notes of that instant: where more is given back than billed,
+    /// that is how.
+    async fn came(&self, tenant: &str, watched: &Watched) -> Outcome<Option<Foreseen>> {
+        let sql = "WITH new AS (
+                 SELECT *, first_value(finalized_at) OVER (ORDER BY finalized_at) AS first,
+                        row_number() OVER (PARTITION BY document_type ORDER BY finalized_at, number) AS place
+                 FROM invoices WHERE tenant_id = $1 AND number IS NOT NULL AND currency = $2 AND invoice_id <> ALL ($3))
+             SELECT min(issue_date)::text, sum(subtotal_cents)::bigint, sum(total_cents)::bigint,
+                    (SELECT array_agg(l.amount_cents ORDER BY l.amount_cents) FROM invoice_lines l
+                     WHERE l.tenant_id = $1 AND l.invoice_id = ANY (array_agg(new.invoice_id)))
+             FROM new WHERE finalized_at = first AND (document_type = 'credit_note' OR place = 1) HAVING 0 < count(*)";
+        let currency = &watched.shown.currency;
+        let rows = self.db.query(sql, &[&tenant, currency, &watched.known]).await.map_err(words)?;
+        Ok(rows.first().map(|row| Foreseen {
+            currency: currency.clone(),
+            date: row.get(0),
+            subtotal_cents: row.get(1),
+            total_cents: row.get(2),
+            lines: row.get::<_, Option<Vec<i64>>>(3).unwrap_or_default(),
+        }))
     }
 
     /// When nothing is left to come: what was used in a segment that was billed is what its lines add up to.

@@ -4,7 +4,7 @@
 //! is the same life. A request that the rules refuse is as good as one that they allow: it must change nothing.
 use crate::Outcome;
 use crate::api::{Answer, Api};
-use crate::billed::{Count, Foreseen};
+use crate::billed::{Count, Foreseen, Watched};
 use crate::invariants::{Checks, Open};
 use crate::world::{METRICS, Tenant, World, profile, tiers};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
@@ -22,8 +22,8 @@ pub struct Life {
     pub world: World,
     /// What was accepted of the metric `calls`, by tenant and service.
     pub used: BTreeMap<(String, String), Decimal>,
-    /// Tenants that are left alone until the invoice comes that they were shown: since when, and what.
-    pub watched: BTreeMap<usize, (DateTime<Utc>, Foreseen)>,
+    /// Tenants that are left alone, by their place in the world.
+    pub watched: BTreeMap<usize, Watched>,
     /// How many came as they were shown.
     pub foreseen: Count,
     /// Things that were asked for and done.
@@ -130,7 +130,8 @@ impl Life {
             if watch {
                 let shown = api.get(&tenant.token, "/api/v1/billing/upcoming").await?;
                 if let Some(next) = shown.as_array().and_then(|all| all.first()) {
-                    self.watched.insert(n, (now, Foreseen::from_upcoming(next)));
+                    let known = checks.documents_of(&tenant.id).await?;
+                    self.watched.insert(n, Watched { known, shown: Foreseen::from_upcoming(next) });
                 }
             }
         }

@@ -4,7 +4,7 @@
 //! and goes on. So a jump of years leaves the same behind as many jumps of a day. What goes by the machine's clock
 //! (files, mails, questions to others) is done once the clock has come to a stand: it is about the rows that are there,
 //! not about the time at which it happens.
-use super::{Due, WORKERS, driver};
+use super::{Due, WORKERS, Worker, driver};
 use crate::app::Control;
 use crate::error::{Error, Result};
 use crate::op::{OpContext, Scope};
@@ -46,8 +46,12 @@ async fn walk(control: &Control, target: DateTime<Utc>) -> Result<Moved> {
         return Err(Error::conflict("the clock cannot be moved there"));
     }
     let mut moved = Moved::default();
-    settle(control).await?;
-    while let Some(next) = next_due(control).await?.filter(|next| *next <= target) {
+    // At first all look, as they do by themselves under a real clock.
+    settle(control, by_clock().collect()).await?;
+    loop {
+        let coming = due_after(control, control.clock.now()).await?;
+        let next = coming.iter().map(|(_, at)| *at).min();
+        let Some(next) = next.filter(|next| *next <= target) else { break };
         if moved.stops == STOPS_MAX {
             let now = control.clock.now().to_rfc3339();
             return Err(Error::conflict(format!(
@@ -55,41 +59,57 @@ async fn walk(control: &Control, target: DateTime<Utc>) -> Result<Moved> {
             )));
         }
         control.clock.set(next);
-        settle(control).await?;
+        settle(control, until(coming, next)).await?;
         moved.stops += 1;
     }
     control.clock.set(target);
     Ok(moved)
 }
 
-/// Lets the workers that go by the clock do their work at this instant, in their order, until none has anything left.
-async fn settle(control: &Control) -> Result<()> {
+/// Lets workers do their work at this instant, in their order, until none has anything left.
+async fn settle(control: &Control, mut workers: Vec<&'static Worker>) -> Result<()> {
     for _ in 0..ROUNDS_MAX {
         let mut idle = true;
-        for worker in WORKERS.iter().filter(|w| matches!(w.due, Due::OnClock(_))) {
+        for worker in workers {
             idle &= driver::tick_at(control, worker).await?.is_nothing();
         }
         if idle {
             return Ok(());
         }
+        // What one did may be another's work.
+        workers = until(due_after(control, DateTime::UNIX_EPOCH).await?, control.clock.now());
     }
     Err(Error::internal(format!("the workers find no end at {}", control.clock.now().to_rfc3339())))
 }
 
-/// The next instant at which something falls due.
-async fn next_due(control: &Control) -> Result<Option<DateTime<Utc>>> {
+/// The workers that go by the clock, in their order.
+fn by_clock() -> impl Iterator<Item = &'static Worker> {
+    WORKERS.iter().filter(|worker| matches!(worker.due, Due::OnClock(_)))
+}
+
+/// Those that have something to do at an instant.
+fn until(due: Vec<(&'static Worker, DateTime<Utc>)>, at: DateTime<Utc>) -> Vec<&'static Worker> {
+    due.into_iter().filter(|(_, due)| *due <= at).map(|(worker, _)| worker).collect()
+}
+
+/// The first instant after the given one at which something falls due, of each worker that waits for one.
+async fn due_after(
+    control: &Control,
+    after: DateTime<Utc>,
+) -> Result<Vec<(&'static Worker, DateTime<Utc>)>> {
     let op = OpContext::system(&control.clock, &control.ids, "clock").with_scope(Scope::Platform);
     control
         .db
         .read(&op, async |conn| {
-            let mut next = None;
-            for worker in WORKERS {
-                if let Due::OnClock(next_due) = worker.due {
-                    let due = next_due(conn, op.now).await?;
-                    next = next.into_iter().chain(due).min();
+            let mut all = vec![];
+            for worker in by_clock() {
+                if let Due::OnClock(next_due) = worker.due
+                    && let Some(at) = next_due(conn, after).await?
+                {
+                    all.push((worker, at));
                 }
             }
-            Ok(next)
+            Ok(all)
         })
         .await
 }
