@@ -34,6 +34,19 @@ pub enum CallerLevel {
     Service,
 }
 
+impl CallerLevel {
+    /// As the audit log and the log have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CallerLevel::Public => "public",
+            CallerLevel::Tenant => "tenant",
+            CallerLevel::Partner => "partner",
+            CallerLevel::Platform => "platform",
+            CallerLevel::Service => "service",
+        }
+    }
+}
+
 /// A caller whose proof was checked.
 #[derive(Clone, Debug)]
 pub struct Principal {

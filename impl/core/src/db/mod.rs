@@ -12,8 +12,8 @@ use crate::error::{Error, Result};
 use crate::op::{OpContext, Scope};
 use diesel::QueryResult;
 use diesel::sql_types::Text;
-use diesel_async::pooled_connection::AsyncDieselConnectionManager;
 use diesel_async::pooled_connection::deadpool::{Object, Pool};
+use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use futures::TryFutureExt;
 use futures::future::BoxFuture;
@@ -60,7 +60,11 @@ impl Db {
     /// A pool of at most `size` connections to `url`; none is opened yet. A request waits at most `wait` for one, and each
     /// of its statements runs at most `statement_timeout`.
     pub fn new(url: &str, size: usize, wait: Duration, statement_timeout: Duration) -> Result<Self> {
-        let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new(url);
+        // A connection that was closed is known as such; asking it with a query of its own before each transaction would
+        // cost every transaction a flight.
+        let mut how = ManagerConfig::default();
+        how.recycling_method = RecyclingMethod::Fast;
+        let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config(url, how);
         let pool = Pool::builder(manager)
             .max_size(size)
             .wait_timeout(Some(wait))

@@ -1036,6 +1036,17 @@ diesel::table! {
 }
 
 diesel::table! {
+    identity_sync_requests (subject_type, subject_id) {
+        subject_type -> Text,
+        subject_id -> Text,
+        named_tenant_id -> Text,
+        named_partner_id -> Text,
+        first_refused_at -> Timestamptz,
+        last_refused_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     trial_notices (tenant_id, subscription_id) {
         tenant_id -> Text,
         subscription_id -> Uuid,

@@ -5,6 +5,7 @@
 use super::fresh::Fresh;
 use super::jwks::Keys;
 use super::jwt::{self, Claims, Expect, Refusal};
+use super::refusals::{Recent, Refused, Subject};
 use super::roles::{self, Held, Needs};
 use super::service_key::Shown;
 use super::store::{Directory, Known, Service, Unknown};
@@ -91,6 +92,7 @@ pub struct Identity {
     known: Fresh<(String, Option<String>, Option<String>), Arc<Known>>,
     services: Fresh<String, Option<Service>>,
     stored_keys: Fresh<String, Option<super::store::StoredKey>>,
+    refusals: Recent,
     log: slog::Logger,
 }
 
@@ -111,7 +113,8 @@ impl Identity {
         log: slog::Logger,
     ) -> Identity {
         let (known, services, stored_keys) = (Fresh::new(MAX_AGE), Fresh::new(MAX_AGE), Fresh::new(MAX_AGE));
-        Identity { keys, expect, operator_partner_id, directory, known, services, stored_keys, log }
+        let refusals = Recent::default();
+        Identity { keys, expect, operator_partner_id, directory, known, services, stored_keys, refusals, log }
     }
 
     /// Forgets what the database said, after this server changed who somebody is or may do.
@@ -212,10 +215,10 @@ impl Identity {
         if claims.partner_id.is_none() {
             known = self.load(&claims, Some(&tenant_id), Some(&partner_id)).await?;
         }
-        self.same(&known, &claims, &tenant_id, &partner_id)?;
+        self.same(&known, &claims, &tenant_id, &partner_id).await?;
         if !(known.user_known && known.tenant_known && known.partner_known) {
             known = self.mirror(&claims, &tenant_id, &partner_id).await?;
-            self.same(&known, &claims, &tenant_id, &partner_id)?;
+            self.same(&known, &claims, &tenant_id, &partner_id).await?;
         }
         for (active, what) in [
             (known.user_is_active, "the user is deactivated"),
@@ -303,18 +306,44 @@ impl Identity {
     }
 
     /// A token that names another tenant or partner than the known one is refused: tenants and users move by ScaiKey's
-    /// events, never by a token that somebody still holds.
-    fn same(&self, known: &Known, claims: &Claims, tenant_id: &str, partner_id: &str) -> Result<(), Error> {
+    /// events, never by a token that somebody still holds. Which of both is right is to be asked, and that is written down.
+    async fn same(
+        &self,
+        known: &Known,
+        claims: &Claims,
+        tenant_id: &str,
+        partner_id: &str,
+    ) -> Result<(), Error> {
         let other = |known: &Option<String>, said: &str| known.as_deref().is_some_and(|k| k != said);
-        let refusal = if known.user_known && other(&known.user_tenant_id, tenant_id) {
-            "the user is known in another tenant than the token names"
+        let (subject, id, refusal) = if known.user_known && other(&known.user_tenant_id, tenant_id) {
+            (
+                Subject::User,
+                claims.subject.as_str(),
+                "the user is known in another tenant than the token names",
+            )
         } else if known.tenant_known && other(&known.tenant_partner_id, partner_id) {
-            "the tenant is known at another partner than the token names"
+            (Subject::Tenant, tenant_id, "the tenant is known at another partner than the token names")
         } else {
             return Ok(());
         };
         slog::warn!(self.log, "token and mirror disagree, a sync is due"; "user_id" => &claims.subject, "tenant_id" => tenant_id, "partner_id" => partner_id, "reason" => refusal);
+        if self.refusals.is_first(id, subject.as_str())
+            && let Err(e) = self.directory.ask_for_sync(subject, id, tenant_id, partner_id).await
+        {
+            slog::error!(self.log, "a sync was not asked for"; "subject_id" => id, "error" => %e);
+        }
         Err(forbidden(refusal))
+    }
+
+    /// Keeps what a caller was refused. A failure changes nothing about the refusal.
+    async fn refused(&self, refused: Refused) {
+        slog::warn!(self.log, "refused"; "operation" => refused.operation, "actor" => &refused.actor, "tenant_id" => &refused.tenant_id,
+            "reason" => &refused.reason, "request_id" => &refused.request_id);
+        if self.refusals.is_first(&refused.actor, refused.operation)
+            && let Err(e) = self.directory.refused(&refused).await
+        {
+            slog::error!(self.log, "a refusal was not written down"; "request_id" => &refused.request_id, "error" => %e);
+        }
     }
 }
 
@@ -360,11 +389,15 @@ impl Authenticator for Gate {
             return Ok(Principal::public());
         }
         let caller = self.identity.caller(shown).await?;
-        let refused = may(&caller, operation);
-        if let Err(why) = refused {
-            slog::warn!(self.identity.log, "refused"; "operation" => operation.id, "actor" => &caller.subject, "tenant_id" => &caller.tenant_id,
-                "reason" => &why, "request_id" => request_id);
-            return Err(ApiError::forbidden(why));
+        if let Err(reason) = may(&caller, operation) {
+            let service_id = caller.service.as_ref().map(|service| service.service_id);
+            let (actor, level, request_id) = (caller.subject, caller.level.as_str(), request_id.to_owned());
+            let (tenant_id, partner_id, operation) = (caller.tenant_id, caller.partner_id, operation.id);
+            let answer = ApiError::forbidden(reason.clone());
+            let refused =
+                Refused { actor, level, tenant_id, partner_id, service_id, operation, reason, request_id };
+            self.identity.refused(refused).await;
+            return Err(answer);
         }
         Ok(caller.into())
     }

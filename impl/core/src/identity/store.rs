@@ -2,6 +2,8 @@
 //!
 //! There is no principal yet whose rows could be seen, so these are functions of the database for one purpose each,
 //! which the role `sc_public` may call and nothing else.
+use super::refusals::{Refused, Subject};
+use crate::audit;
 use crate::clock::Clock;
 use crate::db::{Conn, Db};
 use crate::error::Result;
@@ -126,6 +128,11 @@ pub trait Directory: Send + Sync + std::fmt::Debug {
     async fn mirror(&self, unknown: &Unknown) -> Result<()>;
     /// Writes down that a user called, with a token of these roles.
     async fn seen(&self, user_id: &str, token_roles: &[&str]) -> Result<()>;
+    /// Writes down that the issuer must be asked where somebody belongs: a token named that tenant and partner.
+    async fn ask_for_sync(&self, subject: Subject, id: &str, tenant_id: &str, partner_id: &str)
+    -> Result<()>;
+    /// Writes into the audit log what a caller was refused.
+    async fn refused(&self, refused: &Refused) -> Result<()>;
     /// Business time, which the grace of a replaced key is counted in.
     fn now(&self) -> DateTime<Utc>;
 }
@@ -214,6 +221,49 @@ impl Directory for Store {
                     .execute(conn)
                     .await?;
                 Ok(())
+            })
+            .await
+    }
+
+    async fn ask_for_sync(
+        &self,
+        subject: Subject,
+        id: &str,
+        tenant_id: &str,
+        partner_id: &str,
+    ) -> Result<()> {
+        let op = self.op();
+        self.db
+            .tx(&op, "identity_ask_for_sync", async |conn: &mut Conn| {
+                diesel::sql_query("SELECT sc_ask_for_sync($1, $2, $3, $4, $5)")
+                    .bind::<Text, _>(subject.as_str())
+                    .bind::<Text, _>(id)
+                    .bind::<Text, _>(tenant_id)
+                    .bind::<Text, _>(partner_id)
+                    .bind::<Timestamptz, _>(op.now)
+                    .execute(conn)
+                    .await?;
+                Ok(())
+            })
+            .await
+    }
+
+    async fn refused(&self, refused: &Refused) -> Result<()> {
+        let mut op = self.op();
+        op.operation = refused.operation;
+        op.request_id.clone_from(&refused.request_id);
+        op.actor.id.clone_from(&refused.actor);
+        (op.actor.level, op.actor.service_id) = (refused.level, refused.service_id);
+        self.db
+            .tx(&op, "identity_refused", async |conn: &mut Conn| {
+                let entry = audit::Entry {
+                    object_type: "refusal",
+                    object_id: refused.operation.to_owned(),
+                    tenant_id: refused.tenant_id.as_deref(),
+                    partner_id: refused.partner_id.as_deref(),
+                    reason: Some(&refused.reason),
+                };
+                audit::record(conn, &op, entry, None::<&()>, None::<&()>).await
             })
             .await
     }

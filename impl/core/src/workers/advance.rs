@@ -93,10 +93,7 @@ fn until(due: Vec<(&'static Worker, DateTime<Utc>)>, at: DateTime<Utc>) -> Vec<&
 }
 
 /// The first instant after the given one at which something falls due, of each worker that waits for one.
-async fn due_after(
-    control: &Control,
-    after: DateTime<Utc>,
-) -> Result<Vec<(&'static Worker, DateTime<Utc>)>> {
+async fn due_after(control: &Control, after: DateTime<Utc>) -> Result<Vec<(&'static Worker, DateTime<Utc>)>> {
     let op = OpContext::system(&control.clock, &control.ids, "clock").with_scope(Scope::Platform);
     control
         .db

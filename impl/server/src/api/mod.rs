@@ -61,16 +61,9 @@ pub fn control(app: &App) -> &Control {
 }
 
 fn actor(principal: &Principal) -> Actor {
-    let level = match principal.level {
-        CallerLevel::Public => "public",
-        CallerLevel::Tenant => "tenant",
-        CallerLevel::Partner => "partner",
-        CallerLevel::Platform => "platform",
-        CallerLevel::Service => "service",
-    };
     Actor {
         id: principal.subject.clone(),
-        level,
+        level: principal.level.as_str(),
         tenant_id: principal.tenant_id.clone(),
         partner_id: principal.partner_id.clone(),
         service_id: principal.service_id,

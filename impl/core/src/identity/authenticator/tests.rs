@@ -21,6 +21,8 @@ struct Memory {
     service: Mutex<Option<StoredKey>>,
     asked: AtomicU32,
     mirrored: AtomicU32,
+    syncs: Mutex<Vec<(Subject, String)>>,
+    refusals: Mutex<Vec<Refused>>,
 }
 #[async_trait]
 impl Directory for Memory {
@@ -72,6 +74,14 @@ impl Directory for Memory {
             user.last_seen_at = Some(self.now());
             user.token_roles = roles.iter().map(|r| (*r).to_owned()).collect();
         }
+        Ok(())
+    }
+    async fn ask_for_sync(&self, subject: Subject, id: &str, _: &str, _: &str) -> crate::error::Result<()> {
+        self.syncs.lock().expect("lock").push((subject, id.to_owned()));
+        Ok(())
+    }
+    async fn refused(&self, refused: &Refused) -> crate::error::Result<()> {
+        self.refusals.lock().expect("lock").push(refused.clone());
         Ok(())
     }
     fn now(&self) -> DateTime<Utc> {
@@ -173,6 +183,9 @@ async fn a_token_never_moves_anybody() {
     assert_eq!(refused(bench.call(&user("usr_1", "tnt_1", "prt_op", &[])).await), "403");
     assert_eq!(refused(bench.call(&user("usr_new", "tnt_1", "prt_op", &[])).await), "403");
     assert_eq!(refused(bench.call(&user("usr_1", "tnt_never_seen", "prt_1", &[])).await), "403");
+    // Which is right is to be asked; once, however often such a token comes.
+    let syncs = [(Subject::User, "usr_1".to_owned()), (Subject::Tenant, "tnt_1".to_owned())];
+    assert_eq!(*bench.memory.syncs.lock().expect("lock"), syncs);
     assert_eq!(bench.memory.mirrored.load(Ordering::SeqCst), 0, "and nothing is made known on the way");
     assert_eq!(refused(bench.call(&user("usr_1", "tnt_1", "prt_1", &[])).await), "accepted");
 }
@@ -363,4 +376,28 @@ fn credentials_that_stand_twice_are_refused() {
     assert!(credentials(&headers).is_ok());
     headers.append("authorization", "Bearer b".parse().expect("a value"));
     assert_eq!(credentials(&headers).expect_err("refused").status(), 401);
+}
+
+#[tokio::test]
+async fn what_is_refused_is_kept_once() {
+    let bench = bench();
+    bench.memory.add_user("usr_1", "tnt_1", |_| ());
+    let token = bench.issuer.mint(&user("usr_1", "tnt_1", "prt_1", &["tenant_admin"]));
+    let mut headers = HeaderMap::new();
+    headers.insert("authorization", format!("Bearer {token}").parse().expect("a header"));
+    let operation = |id| *scaicontrol_api::OPERATIONS.iter().find(|o| o.id == id).expect("an operation");
+    let memory = bench.memory.clone();
+    let gate = Gate::new(Arc::new(bench.identity), false);
+    for (request_id, id) in
+        [("req_1", "admin_plan_create"), ("req_2", "admin_plan_create"), ("req_3", "metering_usage_list")]
+    {
+        let _ = gate.authorize(&headers, request_id, operation(id)).await;
+    }
+    let kept = memory.refusals.lock().expect("lock").clone();
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    assert_eq!(
+        (kept[0].actor.as_str(), kept[0].level, kept[0].operation, kept[0].request_id.as_str()),
+        ("usr_1", "tenant", "admin_plan_create", "req_1")
+    );
+    assert_eq!(kept[0].tenant_id.as_deref(), Some("tnt_1"));
 }
