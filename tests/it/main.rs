@@ -28,6 +28,7 @@ mod notifications;
 mod operations;
 mod organization;
 mod overviews;
+mod pack_notices;
 mod payments;
 mod plan_changes;
 mod prices;

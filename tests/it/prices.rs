@@ -41,7 +41,7 @@ impl Given {
 }
 
 /// The parameters of all notifications with that message.
-async fn told(app: &TestApp, message: &str) -> Vec<Value> {
+pub async fn told(app: &TestApp, message: &str) -> Vec<Value> {
     let sql = "SELECT parameters FROM notifications WHERE message = $1 ORDER BY notification_id";
     let rows = app.db().await.query(sql, &[&message]).await.expect("notifications");
     rows.iter().map(|row| row.get(0)).collect()

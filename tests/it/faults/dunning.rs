@@ -59,7 +59,7 @@ async fn each_subscriber_is_told_of_a_new_price_once() {
     db.batch_execute(COPIES).await.expect("copies");
     // As a change of the price leaves it.
     let change = "INSERT INTO plan_versions SELECT plan_id, 2, now(), 5900, now() FROM plan_versions;
-        INSERT INTO price_announcements (plan_id, version, created_at) SELECT plan_id, 2, now() FROM plan_versions WHERE version = 2";
+        INSERT INTO price_announcements (source_type, source_id, version, created_at) SELECT 'plan', plan_id, 2, now() FROM plan_versions WHERE version = 2";
     db.batch_execute(change).await.expect("a new price");
     stand.start_server().await;
     wait::until("some are told", async || 200 <= stand.count(TOLD).await).await;

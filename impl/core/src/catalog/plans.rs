@@ -11,7 +11,7 @@ use crate::db::Conn;
 use crate::error::{Error, Result};
 use crate::op::OpContext;
 use crate::settings;
-use crate::subscriptions::prices;
+use crate::subscriptions::prices::{self, Source};
 use rust_decimal::Decimal;
 use scaicontrol_domain::money::Currency;
 use scaicontrol_domain::tiers::{self, PricingModel, QUANTITY_MAX_SCALE, Tier};
@@ -196,7 +196,7 @@ async fn version_add(
     let tiers: Vec<TierRow> =
         tiers.into_iter().map(|tier| TierRow { version: row.version, ..tier }).collect();
     store::version_insert(conn, &row, &tiers).await?;
-    prices::announced(conn, op, row.plan_id, row.version).await?;
+    prices::announced(conn, op, Source::Plan, row.plan_id, row.version).await?;
     Ok((row, tiers))
 }
 

@@ -1060,14 +1060,15 @@ diesel::table! {
 }
 
 diesel::table! {
-    price_announcements (plan_id, version) {
-        plan_id -> Uuid,
+    price_announcements (source_type, source_id, version) {
+        source_id -> Uuid,
         version -> Integer,
         created_at -> Timestamptz,
         after_tenant_id -> Nullable<Text>,
         after_subscription_id -> Nullable<Uuid>,
         told -> BigInt,
         finished_at -> Nullable<Timestamptz>,
+        source_type -> Text,
     }
 }
 

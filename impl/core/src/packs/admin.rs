@@ -14,6 +14,7 @@ use crate::db::Conn;
 use crate::db::page::PageRequest;
 use crate::error::{Error, Result};
 use crate::op::OpContext;
+use crate::subscriptions::prices::{self, Source};
 use rust_decimal::Decimal;
 use scaicontrol_domain::money::Currency;
 use scaicontrol_domain::pack::is_valid_discount;
@@ -261,6 +262,7 @@ pub async fn update(
                 store::insert_version(conn, &version, &items).await?;
                 (after.version, after.items) = (version, items);
                 priced(conn, op, &after).await?;
+                prices::announced(conn, op, Source::Pack, pack_id, next).await?;
             }
             if after != before {
                 after.pack.updated_at = op.now;

@@ -6,6 +6,7 @@
 //! there is one way in which periods tile time, and a pack cannot fall out of step with what is in it.
 //!
 //! Everything here runs with the pack and all its children locked ([`store::lock`]).
+use super::notices;
 use super::price::{self, Priced};
 use super::store::{self, Pack, PackPeriodRow, PackSubscriptionRow};
 use super::view;
@@ -14,7 +15,7 @@ use crate::catalog::PlanPrice;
 use crate::db::Conn;
 use crate::error::{Error, Result};
 use crate::events::{self, Event};
-use crate::notifications::{self, Notice, Severity};
+use crate::notifications::Severity;
 use crate::op::OpContext;
 use crate::settings::{self, Settings};
 use crate::subscriptions::lifecycle::{self as single, state};
@@ -421,15 +422,6 @@ pub fn audited<'a>(row: &'a PackSubscriptionRow, reason: Option<&'a str>) -> aud
 async fn tell(conn: &mut Conn, op: &OpContext, pack: &Pack, message: &'static str) -> Result<()> {
     let row = &pack.row;
     let name = store::name(conn, row).await?;
-    let notice = Notice {
-        tenant_id: &row.tenant_id,
-        partner_id: &row.partner_id,
-        user_id: None,
-        category: "subscription",
-        severity: Severity::Info,
-        message,
-        parameters: json!({"pack": name, "ends_at": row.pending_cancellation_at.or(row.cancelled_at)}),
-        link: Some("/api/v1/service-pack-subscriptions".into()),
-    };
-    notifications::tell(conn, op, notice).await
+    let parameters = json!({"pack": name, "ends_at": row.pending_cancellation_at.or(row.cancelled_at)});
+    notices::tell(conn, op, row, (Severity::Info, message), parameters).await
 }

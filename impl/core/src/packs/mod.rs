@@ -4,6 +4,7 @@
 //! they go through time together is in [`lifecycle`], what they cost in [`price`], what operators do in [`admin`].
 pub mod admin;
 pub mod lifecycle;
+pub mod notices;
 pub mod price;
 pub mod store;
 pub mod view;

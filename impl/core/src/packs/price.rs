@@ -9,6 +9,7 @@ use crate::catalog::{self, store as catalog_store};
 use crate::db::Conn;
 use crate::db::schema::{plans, services};
 use crate::error::{Error, Result};
+use crate::subscriptions::segments;
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -25,6 +26,8 @@ pub struct Item {
     pub row: ItemRow,
     /// Slug of its service.
     pub service_slug: String,
+    /// Name of its service.
+    pub service_name: String,
     /// `<service>.<plan>`
     pub plan_key: String,
     /// Name of the plan.
@@ -130,6 +133,19 @@ pub async fn of_period(
     Ok(Priced { version, items })
 }
 
+/// A pack subscription as a period that begins at `at` will be priced, by what is known until then.
+pub async fn foreseen(conn: &mut Conn, pack: &Pack, at: DateTime<Utc>) -> Result<Priced> {
+    let version = renewal_version(conn, pack, at).await?;
+    let items = store::items(conn, pack.row.pack_id, pack.row.items_version).await?;
+    let mut prices = HashMap::with_capacity(items.len());
+    for child in &pack.children {
+        let price = segments::base_price_at(conn, child, at).await?;
+        prices.insert(price.plan.plan_id, (price.version, price.base_price_cents));
+    }
+    let items = named(conn, items, &prices).await?;
+    Ok(Priced { version, items })
+}
+
 /// The version that a pack subscription takes its price from for what begins at `at`: the newest that was known thirty days
 /// before; never one older than the one it runs on.
 pub async fn renewal_version(conn: &mut Conn, pack: &Pack, at: DateTime<Utc>) -> Result<VersionRow> {
@@ -148,23 +164,26 @@ async fn named(
     prices: &HashMap<Uuid, (i32, i64)>,
 ) -> Result<Vec<Item>> {
     let ids: Vec<Uuid> = items.iter().map(|item| item.plan_id).collect();
-    let names: Vec<(Uuid, String, String, String)> = plans::table
+    let names: Vec<(Uuid, String, String, String, String)> = plans::table
         .inner_join(services::table)
         .filter(plans::plan_id.eq_any(ids))
-        .select((plans::plan_id, services::slug, plans::slug, plans::name))
+        .select((plans::plan_id, services::slug, services::name, plans::slug, plans::name))
         .load(conn)
         .await?;
     let mut out = Vec::with_capacity(items.len());
     for row in items {
         let name = names.iter().find(|(id, ..)| *id == row.plan_id);
-        let (Some((_, service_slug, plan_slug, plan_name)), Some((plan_version, plan_price_cents))) =
-            (name, prices.get(&row.plan_id))
+        let (
+            Some((_, service_slug, service_name, plan_slug, plan_name)),
+            Some((plan_version, plan_price_cents)),
+        ) = (name, prices.get(&row.plan_id))
         else {
             return Err(Error::internal(format!("plan {} of a pack has no name or price", row.plan_id)));
         };
         out.push(Item {
             plan_key: ids::plan_key(service_slug, plan_slug),
             service_slug: service_slug.clone(),
+            service_name: service_name.clone(),
             plan_name: plan_name.clone(),
             plan_version: *plan_version,
             plan_price_cents: *plan_price_cents,

@@ -19,6 +19,7 @@ use crate::mails::MailKind;
 use crate::mails::letters::{self, About, Correspondents};
 use crate::notifications::Severity;
 use crate::op::OpContext;
+use crate::packs;
 use crate::settings::{self, Settings};
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
@@ -170,9 +171,10 @@ async fn look(
     let told = row.told_days.and_then(|days| u32::try_from(days).ok());
     let due = trial::due(&settings.trial_notice_days, told, trial, op.now).map_err(Error::internal)?;
     if let Some(days) = due.notice {
-        // The children of a pack are not announced one by one.
         if sub.pack_subscription_id.is_none() {
             announce(conn, op, app, &mut sub, trial, days).await?;
+        } else {
+            packs::notices::trial_ending(conn, op, app, &sub, trial.ends_at).await?;
         }
         row.told_days = Some(i32::try_from(days).map_err(Error::internal)?);
     }
@@ -256,7 +258,12 @@ pub(super) fn period_price(price: &PlanPrice, sub: &SubscriptionRow) -> Result<C
 
 /// The unit of a plan's billing period, as templates know it.
 pub(super) fn unit(price: &catalog::PlanPrice) -> Result<&'static str> {
-    let interval: Interval = price.plan.billing_period.parse().map_err(Error::internal)?;
+    interval_unit(&price.plan.billing_period)
+}
+
+/// The same for the name of a billing period.
+pub(crate) fn interval_unit(billing_period: &str) -> Result<&'static str> {
+    let interval: Interval = billing_period.parse().map_err(Error::internal)?;
     Ok(match interval {
         Interval::Monthly => "month",
         Interval::Quarterly => "quarter",

@@ -1,7 +1,7 @@
-//! Tells subscribers of a plan that it has new prices, at least thirty days before they pay them.
+//! Tells subscribers of a plan or a pack that it has new prices, at least thirty days before they pay them.
 //!
-//! A new version of a plan leaves an announcement in its transaction ([`announced`]). A worker goes through the plan's
-//! subscriptions page by page, in the order of their keys; each page, with how far it came, is one transaction, so that a
+//! A new version of a plan leaves an announcement in its transaction ([`announced`]), and so does one of a pack. A worker
+//! goes through the subscriptions page by page, in the order of their keys; each page, with how far it came, is one transaction, so that a
 //! crash repeats nothing and leaves out nobody. Each subscriber is told what it pays now and will pay, and from when on:
 //! from its first period, or usage month, that begins thirty days after the change. Those who would never get there (they
 //! end before, or began under the new version) are not told.
@@ -19,6 +19,7 @@ use crate::mails::MailKind;
 use crate::mails::letters::{self, About, Correspondents};
 use crate::notifications::Severity;
 use crate::op::OpContext;
+use crate::packs::{self, notices};
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -38,9 +39,10 @@ const PAGE: i64 = 200;
 
 /// A row of `price_announcements`.
 #[derive(Clone, Debug, Queryable, Selectable, Insertable, AsChangeset, Serialize)]
-#[diesel(table_name = price_announcements, primary_key(plan_id, version), treat_none_as_null = true, check_for_backend(Pg))]
+#[diesel(table_name = price_announcements, primary_key(source_type, source_id, version), treat_none_as_null = true, check_for_backend(Pg))]
 struct Announcement {
-    plan_id: Uuid,
+    source_type: String,
+    source_id: Uuid,
     version: i32,
     created_at: DateTime<Utc>,
     after_tenant_id: Option<String>,
@@ -49,10 +51,36 @@ struct Announcement {
     finished_at: Option<DateTime<Utc>>,
 }
 
-/// A plan has a new version, of which its subscribers are to be told.
-pub async fn announced(conn: &mut Conn, op: &OpContext, plan_id: Uuid, version: i32) -> Result<()> {
+/// What has a new version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A plan.
+    Plan,
+    /// A pack.
+    Pack,
+}
+
+impl Source {
+    /// As the database has it.
+    fn as_str(self) -> &'static str {
+        match self {
+            Source::Plan => "plan",
+            Source::Pack => "pack",
+        }
+    }
+}
+
+/// A plan or a pack has a new version, of which its subscribers are to be told.
+pub async fn announced(
+    conn: &mut Conn,
+    op: &OpContext,
+    source: Source,
+    source_id: Uuid,
+    version: i32,
+) -> Result<()> {
     let row = Announcement {
-        plan_id,
+        source_type: source.as_str().into(),
+        source_id,
         version,
         created_at: op.now,
         after_tenant_id: None,
@@ -70,17 +98,16 @@ pub async fn announced(conn: &mut Conn, op: &OpContext, plan_id: Uuid, version: 
 /// Errors: internal when some failed; the next tick goes on with them.
 pub async fn tick(op: &OpContext, app: &Control) -> Result<u64> {
     let (mut pages, mut failed) = (0, 0_u64);
-    for (plan_id, version) in app.db.read(op, async |conn| unfinished(conn).await).await? {
+    for key in app.db.read(op, async |conn| unfinished(conn).await).await? {
         loop {
-            let done =
-                app.db.tx(op, "price_announcement", async |conn| page(conn, op, app, plan_id, version).await);
+            let done = app.db.tx(op, "price_announcement", async |conn| page(conn, op, app, &key).await);
             match done.await {
                 Ok(true) => pages += 1,
                 Ok(false) => break,
                 Err(e) => {
                     failed += 1;
-                    let id = plan_id.to_string();
-                    slog::warn!(app.log, "the announcement of a price is stuck"; "plan" => id, "error" => %e);
+                    let (what, id) = (&key.0, key.1.to_string());
+                    slog::warn!(app.log, "the announcement of a price is stuck"; "of" => what, "id" => id, "error" => %e);
                     break;
                 }
             }
@@ -92,10 +119,13 @@ pub async fn tick(op: &OpContext, app: &Control) -> Result<u64> {
     }
 }
 
-async fn unfinished(conn: &mut Conn) -> Result<Vec<(Uuid, i32)>> {
+/// What has a new version, and which one.
+type Key = (String, Uuid, i32);
+
+async fn unfinished(conn: &mut Conn) -> Result<Vec<Key>> {
     use price_announcements as t;
     let rows = t::table.filter(t::finished_at.is_null()).order((t::created_at, t::version));
-    Ok(rows.select((t::plan_id, t::version)).load(conn).await?)
+    Ok(rows.select((t::source_type, t::source_id, t::version)).load(conn).await?)
 }
 
 /// The earliest instant after `after` at which an announcement was made that is not finished.
@@ -107,30 +137,29 @@ pub async fn next_due(conn: &mut Conn, after: DateTime<Utc>) -> Result<Option<Da
 }
 
 /// Does the next page of an announcement; answers whether there was one, which nobody else is at.
-async fn page(conn: &mut Conn, op: &OpContext, app: &Control, plan_id: Uuid, version: i32) -> Result<bool> {
+async fn page(conn: &mut Conn, op: &OpContext, app: &Control, key: &Key) -> Result<bool> {
     use price_announcements as t;
     let open = t::table
-        .find((plan_id, version))
+        .find((&key.0, key.1, key.2))
         .filter(t::finished_at.is_null())
         .select(Announcement::as_select())
         .for_update()
         .skip_locked();
     let Some(mut row) = open.first(conn).await.optional()? else { return Ok(false) };
-    let subs = after(conn, &row).await?;
-    let price = catalog::plan_version(conn, row.plan_id, row.version).await?;
-    for sub in &subs {
-        row.told += i64::from(tell(conn, op, app, sub, &price).await?);
-    }
-    match subs.last() {
-        Some(last) => {
-            (row.after_tenant_id, row.after_subscription_id) =
-                (Some(last.tenant_id.clone()), Some(last.subscription_id));
+    let last = if row.source_type == Source::Pack.as_str() {
+        page_of_pack(conn, op, app, &mut row).await?
+    } else {
+        page_of_plan(conn, op, app, &mut row).await?
+    };
+    match last {
+        Some((tenant_id, id)) => {
+            (row.after_tenant_id, row.after_subscription_id) = (Some(tenant_id), Some(id));
         }
         None => {
             row.finished_at = Some(op.now);
             let entry = audit::Entry {
                 object_type: "price_announcement",
-                object_id: row.plan_id.to_string(),
+                object_id: row.source_id.to_string(),
                 tenant_id: None,
                 partner_id: None,
                 reason: None,
@@ -138,15 +167,48 @@ async fn page(conn: &mut Conn, op: &OpContext, app: &Control, plan_id: Uuid, ver
             audit::record(conn, op, entry, None::<&()>, Some(&row)).await?;
         }
     }
-    diesel::update(t::table.find((row.plan_id, row.version))).set(&row).execute(conn).await?;
+    diesel::update(t::table.find((&key.0, key.1, key.2))).set(&row).execute(conn).await?;
     Ok(true)
+}
+
+/// The subscriber that a page came to; none when there was nobody left.
+type Last = Option<(String, Uuid)>;
+
+async fn page_of_plan(
+    conn: &mut Conn,
+    op: &OpContext,
+    app: &Control,
+    row: &mut Announcement,
+) -> Result<Last> {
+    let subs = after(conn, row).await?;
+    let price = catalog::plan_version(conn, row.source_id, row.version).await?;
+    for sub in &subs {
+        row.told += i64::from(tell(conn, op, app, sub, &price).await?);
+    }
+    Ok(subs.last().map(|last| (last.tenant_id.clone(), last.subscription_id)))
+}
+
+async fn page_of_pack(
+    conn: &mut Conn,
+    op: &OpContext,
+    app: &Control,
+    row: &mut Announcement,
+) -> Result<Last> {
+    let after = row.after_tenant_id.clone().zip(row.after_subscription_id);
+    let version = packs::store::version(conn, row.source_id, row.version).await?;
+    let subs = notices::subscribers(conn, row.source_id, after, PAGE).await?;
+    for (_, child) in &subs {
+        let new = notices::New::Pack(row.version);
+        row.told += i64::from(notices::new_price(conn, op, app, child, new, version.valid_from).await?);
+    }
+    Ok(subs.last().map(|(pack, _)| (pack.tenant_id.clone(), pack.pack_subscription_id)))
 }
 
 /// The next subscriptions of the plan that are not over.
 async fn after(conn: &mut Conn, row: &Announcement) -> Result<Vec<SubscriptionRow>> {
     use subscriptions as t;
     let mut query = t::table
-        .filter(t::plan_id.eq(row.plan_id).and(t::status.ne_all(["cancelled", "expired"])))
+        .filter(t::plan_id.eq(row.source_id).and(t::status.ne_all(["cancelled", "expired"])))
         .order((t::tenant_id, t::subscription_id))
         .limit(PAGE)
         .select(SubscriptionRow::as_select())
@@ -171,9 +233,11 @@ async fn tell(
     sub: &SubscriptionRow,
     new: &PlanPrice,
 ) -> Result<bool> {
-    // The price of a pack is its own; what its children use is the plan's.
+    // The base price of a child is a part of its pack's, if at all; what it uses costs what the plan says.
     let is_child = sub.pack_subscription_id.is_some();
-    let Some(change) = change(conn, sub, new, is_child).await? else { return Ok(false) };
+    let of_plan = notices::New::Plan(new.plan.plan_id, new.version);
+    let pack_told = is_child && notices::new_price(conn, op, app, sub, of_plan, new.valid_from).await?;
+    let Some(change) = change(conn, sub, new, is_child).await? else { return Ok(pack_told) };
     if let Some(base) = change.base {
         let more = json!({
             "currency": sub.currency, "old_cents": base.old.0, "new_cents": base.new.0, "from_date": base.from,
@@ -289,7 +353,11 @@ async fn from(
 }
 
 /// When the first billing period, or usage month, begins that does so at or after `notice`.
-fn first(sub: &SubscriptionRow, notice: DateTime<Utc>, usage: bool) -> Result<Option<DateTime<Utc>>> {
+pub(crate) fn first(
+    sub: &SubscriptionRow,
+    notice: DateTime<Utc>,
+    usage: bool,
+) -> Result<Option<DateTime<Utc>>> {
     let billing = match sub.trial_ends_at.filter(|_| sub.activated_at.is_none()) {
         // What is paid for begins with the end of the trial.
         Some(ends) => {

@@ -4,8 +4,9 @@
 //! and goes on. So a jump of years leaves the same behind as many jumps of a day. What goes by the machine's clock
 //! (files, mails, questions to others) is done once the clock has come to a stand: it is about the rows that are there,
 //! not about the time at which it happens.
-use super::{Due, WORKERS, Worker, driver};
+use super::{Due, NextDue, WORKERS, Worker, driver};
 use crate::app::Control;
+use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::op::{OpContext, Scope};
 use chrono::{DateTime, Utc};
@@ -27,18 +28,47 @@ pub struct Moved {
 /// Errors: 409 when the clock is real, when `target` lies behind it, or when more happens on the way than one move does;
 /// what a worker answers, which leaves the clock where that happened.
 pub async fn advance(control: &Control, target: DateTime<Utc>) -> Result<Moved> {
-    let moved = on_clock(control, target).await?;
-    for worker in WORKERS.iter().filter(|w| !matches!(w.due, Due::OnClock(_))) {
-        driver::tick(control, worker).await?;
-    }
-    Ok(moved)
+    alone(control, async {
+        let moved = walk(control, target).await?;
+        machines(control).await?;
+        Ok(moved)
+    })
+    .await
 }
 
 /// The same, without what goes by the machine's clock or by night.
 pub async fn on_clock(control: &Control, target: DateTime<Utc>) -> Result<Moved> {
-    // One at a time, whoever asks.
-    let moved = control.db.alone("clock", walk(control, target)).await?;
+    alone(control, walk(control, target)).await
+}
+
+/// One at a time, whoever asks.
+async fn alone(control: &Control, work: impl Future<Output = Result<Moved>>) -> Result<Moved> {
+    let moved = control.db.alone("clock", work).await?;
     moved.unwrap_or_else(|| Err(Error::conflict("the clock is being moved already")))
+}
+
+/// What goes by the machine's clock and has waited, and the proof of the night.
+async fn machines(control: &Control) -> Result<()> {
+    let on_machine = |due| match due {
+        Due::OnMachine(next_due) => Some(next_due),
+        Due::OnClock(_) | Due::Nightly | Due::Always => None,
+    };
+    let waiting = due_after(control, DateTime::UNIX_EPOCH, on_machine).await?;
+    let waiting = until(waiting, Clock::Real.now());
+    for worker in WORKERS {
+        match worker.due {
+            Due::OnClock(_) => {}
+            Due::OnMachine(_) if waiting.iter().all(|other| other.name != worker.name) => {}
+            Due::OnMachine(_) | Due::Nightly => {
+                driver::tick_at(control, worker).await?;
+            }
+            // Their own loops go on meanwhile.
+            Due::Always => {
+                driver::tick(control, worker).await?;
+            }
+        }
+    }
+    Ok(())
 }
 
 async fn walk(control: &Control, target: DateTime<Utc>) -> Result<Moved> {
@@ -46,10 +76,10 @@ async fn walk(control: &Control, target: DateTime<Utc>) -> Result<Moved> {
         return Err(Error::conflict("the clock cannot be moved there"));
     }
     let mut moved = Moved::default();
-    // At first all look, as they do by themselves under a real clock.
-    settle(control, by_clock().collect()).await?;
+    let waiting = due_after(control, DateTime::UNIX_EPOCH, by_clock).await?;
+    settle(control, until(waiting, control.clock.now())).await?;
     loop {
-        let coming = due_after(control, control.clock.now()).await?;
+        let coming = due_after(control, control.clock.now(), by_clock).await?;
         let next = coming.iter().map(|(_, at)| *at).min();
         let Some(next) = next.filter(|next| *next <= target) else { break };
         if moved.stops == STOPS_MAX {
@@ -77,14 +107,17 @@ async fn settle(control: &Control, mut workers: Vec<&'static Worker>) -> Result<
             return Ok(());
         }
         // What one did may be another's work.
-        workers = until(due_after(control, DateTime::UNIX_EPOCH).await?, control.clock.now());
+        workers = until(due_after(control, DateTime::UNIX_EPOCH, by_clock).await?, control.clock.now());
     }
     Err(Error::internal(format!("the workers find no end at {}", control.clock.now().to_rfc3339())))
 }
 
-/// The workers that go by the clock, in their order.
-fn by_clock() -> impl Iterator<Item = &'static Worker> {
-    WORKERS.iter().filter(|worker| matches!(worker.due, Due::OnClock(_)))
+/// What a worker waits for that goes by the business clock.
+fn by_clock(due: Due) -> Option<NextDue> {
+    match due {
+        Due::OnClock(next_due) => Some(next_due),
+        Due::OnMachine(_) | Due::Nightly | Due::Always => None,
+    }
 }
 
 /// Those that have something to do at an instant.
@@ -92,15 +125,19 @@ fn until(due: Vec<(&'static Worker, DateTime<Utc>)>, at: DateTime<Utc>) -> Vec<&
     due.into_iter().filter(|(_, due)| *due <= at).map(|(worker, _)| worker).collect()
 }
 
-/// The first instant after the given one at which something falls due, of each worker that waits for one.
-async fn due_after(control: &Control, after: DateTime<Utc>) -> Result<Vec<(&'static Worker, DateTime<Utc>)>> {
+/// The first instant after the given one at which something falls due, of each worker that waits for one, in their order.
+async fn due_after(
+    control: &Control,
+    after: DateTime<Utc>,
+    which: fn(Due) -> Option<NextDue>,
+) -> Result<Vec<(&'static Worker, DateTime<Utc>)>> {
     let op = OpContext::system(&control.clock, &control.ids, "clock").with_scope(Scope::Platform);
     control
         .db
         .read(&op, async |conn| {
             let mut all = vec![];
-            for worker in by_clock() {
-                if let Due::OnClock(next_due) = worker.due
+            for worker in WORKERS {
+                if let Some(next_due) = which(worker.due)
                     && let Some(at) = next_due(conn, after).await?
                 {
                     all.push((worker, at));
