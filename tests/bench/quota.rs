@@ -5,7 +5,7 @@ use crate::report::{Bound, Report, Sample};
 use crate::stand::{Bench, POOL_SIZE, Server, progress};
 use scaicontrol_server::clock::Clock;
 use scaicontrol_server::db::Db;
-use scaicontrol_server::metering::store;
+use scaicontrol_server::metering::store::{self, Asked};
 use scaicontrol_server::op::{Actor, Ids, OpContext, Scope};
 use scaicontrol_tests::database::Database;
 use std::time::{Duration, Instant};
@@ -45,11 +45,10 @@ async fn select(db: &Db, among: usize, length: Duration) -> Run {
                         break;
                     }
                     let op = context(&ids);
-                    let rows = db
-                        .read(&op, async |conn| store::standing(conn, &tenant, service, metric, op.now).await)
-                        .await
-                        .expect("a row");
-                    assert_eq!(rows.len(), 1, "each tenant has one segment");
+                    let asked = [Asked { tenant_id: tenant, metric_id: metric, now: op.now }];
+                    let read = db.read(&op, async |conn| store::standings(conn, service, &asked).await);
+                    let rows = read.await.expect("rows");
+                    assert_eq!(rows[0].len(), 1, "each tenant has one segment");
                     latencies.push(microseconds(sent.elapsed()));
                 }
                 latencies

@@ -160,3 +160,23 @@ async fn what_is_saved_is_in_force_at_once() {
     let invoice = app.call("POST", &path).token(&admin).send().await.data(200);
     assert_eq!((&invoice["tax_cents"], &invoice["due_date"]), (&json!(2200), &json!("2026-04-24")));
 }
+
+#[tokio::test]
+async fn who_calls_too_often_is_refused_for_a_while() {
+    let app = TestApp::start().await;
+    let tenant = given::tenant(&app, "tnt_acme", "prt_north").await;
+    set(&app, |s| s["rate_limits"]["tenant_per_minute"] = json!(2)).await;
+    let call = async || app.call("GET", "/api/v1/subscriptions").token(&tenant.admin).send().await;
+    // Twice as many as in a minute may come at once.
+    let statuses = [call().await.status, call().await.status, call().await.status, call().await.status];
+    assert_eq!(statuses, [200; 4]);
+    let refused = call().await;
+    assert_eq!(refused.status, 429);
+    let seconds: u32 = refused.header("retry-after").and_then(|s| s.parse().ok()).expect("seconds");
+    assert_eq!(refused.expect(429)["error"]["code"], "rate_limited");
+    assert!((1..=30).contains(&seconds), "{seconds}");
+    // Others are counted for themselves, and those without a limit not at all.
+    assert_eq!(app.call("GET", "/api/v1/subscriptions").token(&tenant.member).send().await.status, 200);
+    set(&app, |s| s["rate_limits"]["tenant_per_minute"] = json!(0)).await;
+    assert_eq!(call().await.status, 200);
+}

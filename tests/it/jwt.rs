@@ -2,7 +2,7 @@
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use scaicontrol_server::identity::dev_issuer::{AUDIENCE, DevIssuer};
+use scaicontrol_server::identity::dev_issuer::{AUDIENCE, DevIssuer, Mint};
 use scaicontrol_tests::issuer::Issuer;
 use scaicontrol_tests::{TestApp, wait};
 use serde_json::{Value, json};
@@ -286,4 +286,47 @@ async fn an_outage_of_the_issuer_keeps_the_last_keys() {
     never.issuer().set_down(true);
     let token = never.issuer().signer().sign(&claims(&never));
     assert_eq!(status(&never, &token).await, 503, "keys that never came cannot prove anything");
+}
+
+#[tokio::test]
+async fn what_is_refused_stands_in_the_audit_log() {
+    let app = TestApp::start().await;
+    let token = app.token("tenant_member", "tnt_acme", "prt_north");
+    let db = app.db().await;
+    for _ in 0..2 {
+        let asked = json!({"dry_run": true});
+        let path = "/api/v1/admin/billing/run";
+        assert_eq!(app.call("POST", path).token(&token).json(&asked).send().await.status, 403);
+    }
+    let sql =
+        "SELECT actor, level, tenant_id, operation, reason FROM audit_log WHERE object_type = 'refusal'";
+    let rows = db.query(sql, &[]).await.expect("rows");
+    assert_eq!(rows.len(), 1, "the same again is not another row");
+    let text = |n| rows[0].get::<_, &str>(n);
+    assert_eq!(
+        (text(0), text(1), text(2), text(3)),
+        ("usr_tenant_member_tnt_acme", "tenant", "tnt_acme", "admin_billing_run")
+    );
+    assert!(!text(4).is_empty());
+
+    // Tokens of a user that is known elsewhere, and of a tenant that is.
+    let named = |user: &str, tenant: &str, partner: &str| Mint {
+        subject: user.to_owned(),
+        tenant_id: Some(tenant.to_owned()),
+        partner_id: Some(partner.to_owned()),
+        roles: vec!["tenant_admin".to_owned()],
+        ..Mint::default()
+    };
+    let elsewhere = named("usr_tenant_member_tnt_acme", "tnt_other", "prt_north");
+    let moved = named("usr_new", "tnt_acme", "prt_south");
+    for mint in [&elsewhere, &moved, &moved] {
+        assert_eq!(status(&app, &app.mint(mint)).await, 403);
+    }
+    let sql = "SELECT subject_type || ' ' || subject_id || ' ' || named_tenant_id || ' ' || named_partner_id FROM identity_sync_requests ORDER BY 1";
+    let rows = db.query(sql, &[]).await.expect("rows");
+    let asked: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(
+        asked,
+        ["tenant tnt_acme tnt_acme prt_south", "user usr_tenant_member_tnt_acme tnt_other prt_north"]
+    );
 }

@@ -456,3 +456,24 @@ async fn a_real_mail_server_takes_a_mail() {
     queue(&app, mail(Files::Ready(vec![file]))).await;
     assert_eq!(tick(&app).await, Done { sent: 1, ..Done::default() });
 }
+
+#[tokio::test]
+async fn the_operator_says_who_sends() {
+    let smtp = Smtp::start([]).await;
+    let app = with_smtp(&smtp).await;
+    let sender = json!({"from_name": "Acme Cloud", "from_address": "invoices@cloud.example", "reply_to": "help@cloud.example"});
+    crate::admin_platform::set(&app, |s| s["mail_sender"] = sender).await;
+    let plain = NewMail { from_name: None, reply_to: None, ..mail(Files::Ready(vec![])) };
+    queue(&app, plain).await;
+    queue(&app, mail(Files::Ready(vec![]))).await;
+    assert_eq!(tick(&app).await, Done { sent: 2, ..Done::default() });
+    let mut received = smtp.received();
+    received.sort_by_key(|mail| !mail.message.contains("Acme Cloud"));
+    for part in ["From: \"Acme Cloud\" <invoices@cloud.example>", "Reply-To: help@cloud.example"] {
+        assert!(received[0].message.contains(part), "{part:?} is not in\n{}", received[0].message);
+    }
+    // A seller's own name and address for answers stay.
+    for part in ["From: \"Noord Software B.V.\" <invoices@cloud.example>", "Reply-To: help@north.example"] {
+        assert!(received[1].message.contains(part), "{part:?} is not in\n{}", received[1].message);
+    }
+}

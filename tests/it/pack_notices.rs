@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 impl World {
     async fn now(&self) {
-        self.app.advance_to(self.app.now()).await;
+        self.app.live_to(self.app.now()).await;
     }
 
     async fn change(&self, path: &str, fields: Value) {
@@ -35,12 +35,12 @@ async fn the_end_of_a_trial_is_told_of_the_pack_once() {
     given::patience(&world.app).await;
     world.pack("office", 3, json!({"trial_days": 14})).await;
     world.take(&world.tenant, "office").await;
-    world.app.advance_to(instant("2026-03-18T09:00:00Z")).await;
+    world.app.live_to(instant("2026-03-18T09:00:00Z")).await;
     assert_eq!(told(&world.app, "pack_trial_ending").await.len(), 1, "seven days before");
     let (subject, text) = world.mail("trial_ending").await;
     assert!(subject.contains("OFFICE") && text.contains("CHAT, DRIVE, VAULT"), "{subject}: {text}");
     assert!(text.contains("€45.00 a month"), "{text}");
-    world.app.advance_to(instant("2026-04-20T09:00:00Z")).await;
+    world.app.live_to(instant("2026-04-20T09:00:00Z")).await;
     assert_eq!(told(&world.app, "pack_trial_ending").await.len(), 3);
     assert_eq!(told(&world.app, "trial_ending").await.len(), 0, "not of each service in it");
     assert_eq!(count(&world.app, "mails WHERE kind = 'trial_ending'").await, 3);
@@ -54,7 +54,7 @@ async fn who_has_a_pack_is_told_of_its_new_price_and_then_pays_it() {
     let pack = world.pack("office", 3, json!({})).await;
     let path = format!("/api/v1/admin/service-packs/{}", pack["id"].as_str().expect("an id"));
     world.take(&world.tenant, "office").await;
-    world.app.advance_to(instant("2026-03-20T22:00:00Z")).await;
+    world.app.live_to(instant("2026-03-20T22:00:00Z")).await;
     // What changes nothing about the price is no news, and the price of a plan in it does not count.
     world.change(&path, json!({"sort_order": 7})).await;
     world
@@ -75,9 +75,9 @@ async fn who_has_a_pack_is_told_of_its_new_price_and_then_pays_it() {
         subject.contains("OFFICE") && text.contains("€60.00 a month instead of €45.00"),
         "{subject}: {text}"
     );
-    world.app.advance_to(instant("2026-04-11T12:00:00Z")).await;
+    world.app.live_to(instant("2026-04-11T12:00:00Z")).await;
     assert_eq!(world.billed().await, 4500);
-    world.app.advance_to(instant("2026-05-11T12:00:00Z")).await;
+    world.app.live_to(instant("2026-05-11T12:00:00Z")).await;
     assert_eq!(world.billed().await, 6000);
     assert_eq!(count(&world.app, "price_announcements WHERE finished_at IS NULL").await, 0);
 }
@@ -100,7 +100,7 @@ async fn a_plan_that_becomes_dearer_makes_a_pack_dearer_that_is_priced_by_its_pl
     assert_eq!((&notices[0]["old_cents"], &notices[0]["new_cents"]), (&json!(3600), &json!(5400)));
     assert_eq!(notices[0]["from_date"], "2026-04-10");
     assert_eq!(told(&world.app, "renewal_price_change").await.len(), 0);
-    world.app.advance_to(instant("2026-04-11T12:00:00Z")).await;
+    world.app.live_to(instant("2026-04-11T12:00:00Z")).await;
     assert_eq!(world.billed().await, 5400);
 }
 

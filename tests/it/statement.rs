@@ -3,7 +3,7 @@ use crate::admin_platform::set;
 use crate::payments::{ask, paid};
 use crate::support::{cents, finalize, run, uuid, verified};
 use chrono::{DateTime, Utc};
-use scaicontrol_tests::given::{self, Service, Tenant};
+use scaicontrol_tests::given::{self, Tenant};
 use scaicontrol_tests::{OPERATOR, TestApp};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

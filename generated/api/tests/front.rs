@@ -44,6 +44,7 @@ impl Authenticator for Fake {
     async fn authorize(
         &self,
         headers: &http::HeaderMap,
+        _: std::net::IpAddr,
         _: &str,
         op: &'static Operation,
     ) -> Result<Principal, ApiError> {

@@ -1,4 +1,5 @@
 //! What the whole server shares.
+use crate::admission::Admission;
 use crate::catalog::shown::Shown;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -11,11 +12,11 @@ use crate::gateways::scaikey::ScaiKey;
 use crate::gateways::vies::Register;
 use crate::health::Health;
 use crate::identity::authenticator::Identity;
-use crate::identity::sign_in::Admission;
 use crate::metering::Metering;
 use crate::observability::Metrics;
 use crate::op::Ids;
 use slog::Logger;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The state behind every request and every worker; cheap to clone.
@@ -46,7 +47,7 @@ pub struct Control {
     /// The register of VAT numbers; none: it is not asked.
     pub vies: Option<Arc<dyn Register>>,
     /// How many sign-ins an address may try.
-    pub sign_ins: Arc<Admission>,
+    pub sign_ins: Arc<Admission<IpAddr>>,
     /// What is counted.
     pub metrics: Metrics,
     /// Whether the server can work.

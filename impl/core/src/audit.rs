@@ -35,7 +35,7 @@ const SECRET: &[&str] = &[
 
 /// Writes the deed of `op`, with what the thing looked like before and after.
 pub async fn record(
-    conn: &mut Conn,
+    mut conn: &Conn,
     op: &OpContext,
     entry: Entry<'_>,
     before: Option<&impl Serialize>,
@@ -59,7 +59,7 @@ pub async fn record(
         .bind::<Nullable<Jsonb>, _>(after)
         .bind::<Nullable<Text>, _>(entry.reason)
         .bind::<Text, _>(&op.request_id)
-        .execute(conn)
+        .execute(&mut conn)
         .await?;
     Ok(())
 }

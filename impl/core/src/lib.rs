@@ -2,6 +2,7 @@
 //!
 //! Handlers, pages and the command line stand in the crate `scaicontrol-server`, so that an edit of one of them does not
 //! compile this crate again.
+pub mod admission;
 pub mod app;
 pub mod audit;
 pub mod billing;

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use std::any::Any;
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
+use std::net::IpAddr;
 
 /// Says who the caller is and whether it may call the operation.
 #[async_trait]
@@ -19,13 +20,14 @@ pub trait Authenticator: Send + Sync {
     async fn authorize(
         &self,
         headers: &http::HeaderMap,
+        address: IpAddr,
         request_id: &str,
         operation: &'static Operation,
     ) -> Result<Principal, ApiError>;
 }
 
 /// What the caller is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CallerLevel {
     Public,
     Tenant,
@@ -110,7 +112,8 @@ impl<P: Permission> Auth<P> {
 }
 
 async fn authorize(rqctx: &Cx, operation: &'static Operation) -> Result<Principal, ApiError> {
-    rqctx.context().auth.authorize(rqctx.request.headers(), &rqctx.request_id, operation).await
+    let (headers, address) = (rqctx.request.headers(), rqctx.request.remote_addr().ip());
+    rqctx.context().auth.authorize(headers, address, &rqctx.request_id, operation).await
 }
 
 /// The context of any server is ours: there is one `App`.

@@ -277,10 +277,16 @@ async fn write_passing(
 /// Gives a credit note its number and posts it. Nothing else happens to it afterwards.
 pub async fn issue(conn: &mut Conn, op: &OpContext, written: Written) -> Result<(InvoiceRow, Vec<LineRow>)> {
     let Written { row, lines, document, prefix, reason } = written;
-    let row =
-        issue::issue(conn, op, Unissued { row, lines: &lines, document: &document, prefix: &prefix }).await?;
-    let after = view::detail(&row, &lines)?;
-    audit::record(conn, op, audit_entry(&row, &reason), None::<&()>, Some(&after)).await?;
+    let unissued = Unissued {
+        row,
+        lines: &lines,
+        document: &document,
+        prefix: &prefix,
+        paid: vec![],
+        before: None,
+        reason: Some(&reason),
+    };
+    let (row, _) = issue::issue(conn, op, unissued).await?;
     Ok((row, lines))
 }
 

@@ -107,12 +107,16 @@ pub async fn in_tx(
         credit_applied,
         platform_costs: costs(&lines)?,
     };
-    let prefix = &parties.seller.invoice_number_prefix;
-    let row = issue::issue(conn, op, Unissued { row, lines: &lines, document: &document, prefix }).await?;
-    let after = view::with_payments(&row, &lines, paid)?;
-    audit::record(conn, op, drafts::audited(&row), Some(&view::detail(&draft, &before)?), Some(&after))
-        .await?;
-    Ok(after)
+    let unissued = Unissued {
+        row,
+        lines: &lines,
+        document: &document,
+        prefix: &parties.seller.invoice_number_prefix,
+        paid,
+        before: Some(view::detail(&draft, &before)?),
+        reason: None,
+    };
+    Ok(issue::issue(conn, op, unissued).await?.1)
 }
 
 /// The lines with what was decided for them, and what the platform gets of each by these settings.

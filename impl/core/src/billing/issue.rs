@@ -4,6 +4,8 @@
 //! hold of the whole document is checked here, before the number is taken: the row of the number's series stays locked
 //! from there to the commit, so what follows must be short and must not fail.
 use super::store::{self, InvoiceRow, LineRow};
+use super::{drafts, view};
+use crate::audit;
 use crate::db::Conn;
 use crate::db::statement::statement;
 use crate::documents::{self, original, pdf};
@@ -13,10 +15,11 @@ use crate::op::OpContext;
 use chrono::{Datelike, NaiveDate};
 use diesel::sql_types::{BigInt, Integer, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
+use futures::try_join;
 use scaicontrol_domain::invoice::{DocumentNumber, DocumentType};
 use scaicontrol_domain::ledger::{Document, finalize_journal};
 use scaicontrol_domain::money::{Cents, Currency};
-use scaicontrol_types::VatDetails;
+use scaicontrol_types::{InvoiceDetailResponse, PaymentResponse, VatDetails};
 
 /// A document that is complete but for its number.
 #[derive(Debug)]
@@ -29,11 +32,22 @@ pub struct Unissued<'a> {
     pub document: &'a Document,
     /// The seller's prefix of numbers.
     pub prefix: &'a str,
+    /// What was paid of it with credit.
+    pub paid: Vec<PaymentResponse>,
+    /// The draft that it was, for the audit log.
+    pub before: Option<InvoiceDetailResponse>,
+    /// Why it is issued, where somebody said so.
+    pub reason: Option<&'a str>,
 }
 
-/// Posts the document's journal, takes its number and writes its row, which is final from here on.
-pub async fn issue(conn: &mut Conn, op: &OpContext, unissued: Unissued<'_>) -> Result<InvoiceRow> {
-    let Unissued { mut row, lines, document, prefix } = unissued;
+/// Posts the document's journal, takes its number and writes its row, which is final from here on, with the audit row.
+/// Answers it as it is then.
+pub async fn issue(
+    conn: &mut Conn,
+    op: &OpContext,
+    unissued: Unissued<'_>,
+) -> Result<(InvoiceRow, InvoiceDetailResponse)> {
+    let Unissued { mut row, lines, document, prefix, paid, before, reason } = unissued;
     check(&row, lines)?;
     let document_type: DocumentType = row.document_type.parse().map_err(Error::internal)?;
     let issue_date = row.issue_date.ok_or_else(|| Error::internal("a document without an issue date"))?;
@@ -49,14 +63,23 @@ pub async fn issue(conn: &mut Conn, op: &OpContext, unissued: Unissued<'_>) -> R
     ledger::post(conn, op, posting, &entries).await?;
     let checked =
         einvoice(conn, &row, lines, document, placeholder(prefix, document_type, issue_date)).await?;
-    row.number = Some(take_number(conn, &row, document_type, prefix, issue_date).await?);
-    store::save(conn, &row).await?;
-    if let Some(why) = &checked.fell_back {
-        original::tell_fallback(conn, op, &row, why).await?;
-    }
-    original::keep(conn, op, &row, checked).await?;
+    let fell_back = checked.fell_back.clone();
     pdf::queue(conn, op, &row).await?;
-    Ok(row)
+    row.number = Some(take_number(conn, &row, document_type, prefix, issue_date).await?);
+    let original = original::numbered(op, &row, checked)?;
+    let after = view::with_payments(&row, lines, paid)?;
+    let entry = audit::Entry { reason, ..drafts::audited(&row) };
+    // In one flight: all that are issued after this one wait for it.
+    let shared: &Conn = conn;
+    try_join!(
+        store::save(shared, &row),
+        original::keep(shared, &original),
+        audit::record(shared, op, entry, before.as_ref(), Some(&after))
+    )?;
+    if let Some(why) = fell_back {
+        original::tell_fallback(conn, op, &row, &why).await?;
+    }
+    Ok((row, after))
 }
 
 /// The document as an electronic invoice, checked by every rule with a number of the same form in the place of its own. A

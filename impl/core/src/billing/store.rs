@@ -9,6 +9,7 @@ use diesel::sql_types::{Bool, Date, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use rust_decimal::Decimal;
 use serde::Serialize;
+use std::collections::HashMap;
 use uuid::Uuid;
 
 /// A row of `invoices`.
@@ -146,8 +147,8 @@ pub async fn insert(conn: &mut Conn, row: &InvoiceRow) -> Result<()> {
 }
 
 /// Writes every column of the document back.
-pub async fn save(conn: &mut Conn, row: &InvoiceRow) -> Result<()> {
-    diesel::update(row).set(row).execute(conn).await?;
+pub async fn save(mut conn: &Conn, row: &InvoiceRow) -> Result<()> {
+    diesel::update(row).set(row).execute(&mut conn).await?;
     Ok(())
 }
 
@@ -179,22 +180,19 @@ pub async fn insert_lines(conn: &mut Conn, lines: &[LineRow]) -> Result<()> {
 /// Makes `new` the lines of a draft: what is not among them goes, what differs from `old` is written.
 pub async fn replace_lines(conn: &mut Conn, old: &[LineRow], new: &[LineRow]) -> Result<()> {
     use invoice_lines as t;
-    let kept: Vec<Uuid> = new.iter().map(|l| l.line_item_id).collect();
-    let dropped: Vec<Uuid> = old.iter().map(|l| l.line_item_id).filter(|id| !kept.contains(id)).collect();
-    if let Some(first) = old.first() {
-        let gone = t::table.filter(t::tenant_id.eq(&first.tenant_id).and(t::line_item_id.eq_any(dropped)));
+    let by_id = |lines: &[LineRow]| -> HashMap<Uuid, LineRow> {
+        lines.iter().map(|line| (line.line_item_id, line.clone())).collect()
+    };
+    let (before, after) = (by_id(old), by_id(new));
+    // Nothing refers to the lines of a draft, so one that changed is taken out and put in: two statements for all of them.
+    let is_gone = |line: &&LineRow| after.get(&line.line_item_id) != Some(line);
+    let gone: Vec<Uuid> = old.iter().filter(is_gone).map(|line| line.line_item_id).collect();
+    if let Some(first) = old.first().filter(|_| !gone.is_empty()) {
+        let gone = t::table.filter(t::tenant_id.eq(&first.tenant_id).and(t::line_item_id.eq_any(gone)));
         diesel::delete(gone).execute(conn).await?;
     }
-    let mut added = vec![];
-    for line in new {
-        match old.iter().find(|l| l.line_item_id == line.line_item_id) {
-            None => added.push(line.clone()),
-            Some(before) if before == line => {}
-            Some(_) => {
-                diesel::update(line).set(line).execute(conn).await?;
-            }
-        }
-    }
+    let is_new = |line: &&LineRow| before.get(&line.line_item_id) != Some(line);
+    let added: Vec<LineRow> = new.iter().filter(is_new).cloned().collect();
     insert_lines(conn, &added).await
 }
 

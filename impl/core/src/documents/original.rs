@@ -165,18 +165,13 @@ pub fn refusal(violations: &[Violation]) -> Error {
     Error::BadRequest { message: format!("the e-invoice breaks {}", rules.join(", ")), details }
 }
 
-/// Writes the document with its number and keeps it.
-pub async fn keep(
-    conn: &mut Conn,
-    op: &OpContext,
-    row: &InvoiceRow,
-    mut checked: Checked,
-) -> Result<OriginalRow> {
+/// Writes the document with its number.
+pub fn numbered(op: &OpContext, row: &InvoiceRow, mut checked: Checked) -> Result<OriginalRow> {
     checked.document.number =
         row.number.clone().ok_or_else(|| Error::internal("a document without a number"))?;
     let built = build(&checked.document, checked.profile);
     let built = built.map_err(|broken| Error::internal(format!("the number breaks a rule: {broken:?}")))?;
-    let kept = OriginalRow {
+    Ok(OriginalRow {
         tenant_id: row.tenant_id.clone(),
         invoice_id: row.invoice_id,
         partner_id: row.partner_id.clone(),
@@ -186,9 +181,13 @@ pub async fn keep(
         sha256: Sha256::digest(&built.bytes).to_vec(),
         content: built.bytes,
         created_at: op.now,
-    };
-    diesel::insert_into(invoice_originals::table).values(&kept).execute(conn).await?;
-    Ok(kept)
+    })
+}
+
+/// Keeps it.
+pub async fn keep(mut conn: &Conn, row: &OriginalRow) -> Result<()> {
+    diesel::insert_into(invoice_originals::table).values(row).execute(&mut conn).await?;
+    Ok(())
 }
 
 /// Tells the buyer that a document did not come in the format it prefers.

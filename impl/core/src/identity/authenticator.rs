@@ -9,12 +9,15 @@ use super::refusals::{Recent, Refused, Subject};
 use super::roles::{self, Held, Needs};
 use super::service_key::Shown;
 use super::store::{Directory, Known, Service, Unknown};
+use crate::admission::Admission;
 use crate::config::is_external_id;
 use crate::error::Error;
+use crate::settings::RateLimits;
 use async_trait::async_trait;
 use chrono::TimeDelta;
 use http::HeaderMap;
 use scaicontrol_api::{ApiError, Authenticator, CallerLevel, Level, Operation, Principal};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -92,6 +95,7 @@ pub struct Identity {
     known: Fresh<(String, Option<String>, Option<String>), Arc<Known>>,
     services: Fresh<String, Option<Service>>,
     stored_keys: Fresh<String, Option<super::store::StoredKey>>,
+    rate_limits: Fresh<(), RateLimits>,
     refusals: Recent,
     log: slog::Logger,
 }
@@ -113,8 +117,19 @@ impl Identity {
         log: slog::Logger,
     ) -> Identity {
         let (known, services, stored_keys) = (Fresh::new(MAX_AGE), Fresh::new(MAX_AGE), Fresh::new(MAX_AGE));
-        let refusals = Recent::default();
-        Identity { keys, expect, operator_partner_id, directory, known, services, stored_keys, refusals, log }
+        let (rate_limits, refusals) = (Fresh::new(MAX_AGE), Recent::default());
+        Identity {
+            keys,
+            expect,
+            operator_partner_id,
+            directory,
+            known,
+            services,
+            stored_keys,
+            rate_limits,
+            refusals,
+            log,
+        }
     }
 
     /// Forgets what the database said, after this server changed who somebody is or may do.
@@ -122,6 +137,12 @@ impl Identity {
         self.known.clear();
         self.services.clear();
         self.stored_keys.clear();
+        self.rate_limits.clear();
+    }
+
+    /// How often each may call.
+    async fn rate_limits(&self) -> Result<RateLimits, Error> {
+        self.rate_limits.get((), async || self.directory.rate_limits().await).await
     }
 
     /// What the tenant and the partner of a caller are called; as fresh as what let the caller in.
@@ -362,12 +383,20 @@ fn key_of(claims: &Claims, tenant_id: Option<&str>, partner_id: Option<&str>) ->
 pub struct Gate {
     identity: Arc<Identity>,
     public_catalog: bool,
+    admission: Arc<Admission<(CallerLevel, String)>>,
 }
 
 impl Gate {
     /// `public_catalog` opens the reads of the catalogue to callers without a token.
     pub fn new(identity: Arc<Identity>, public_catalog: bool) -> Gate {
-        Gate { identity, public_catalog }
+        Gate { identity, public_catalog, admission: Arc::default() }
+    }
+
+    /// Counts the call. The settings say how many a minute; twice as many may come at once.
+    async fn admit(&self, level: CallerLevel, who: String) -> Result<(), ApiError> {
+        let per_minute = self.identity.rate_limits().await?.of(level);
+        let admitted = self.admission.admit((level, who), per_minute, per_minute.saturating_mul(2));
+        admitted.map_err(ApiError::rate_limited)
     }
 
     fn is_public(&self, operation: &Operation) -> bool {
@@ -381,14 +410,17 @@ impl Authenticator for Gate {
     async fn authorize(
         &self,
         headers: &HeaderMap,
+        address: IpAddr,
         request_id: &str,
         operation: &'static Operation,
     ) -> Result<Principal, ApiError> {
         let shown = credentials(headers)?;
         if self.is_public(operation) && shown.authorization.is_none() && shown.service_key.is_none() {
+            self.admit(CallerLevel::Public, address.to_string()).await?;
             return Ok(Principal::public());
         }
         let caller = self.identity.caller(shown).await?;
+        self.admit(caller.level, caller.subject.clone()).await?;
         if let Err(reason) = may(&caller, operation) {
             let service_id = caller.service.as_ref().map(|service| service.service_id);
             let (actor, level, request_id) = (caller.subject, caller.level.as_str(), request_id.to_owned());

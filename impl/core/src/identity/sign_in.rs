@@ -5,10 +5,6 @@ use crate::error::{Error, Field, Result};
 use crate::gateways::scaikey::ScaiKey;
 use scaicontrol_api::Principal;
 use scaicontrol_types::{AuthConfigResponse, GrantType, MeResponse, Role, TokenRequest, TokenResponse};
-use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
 
 /// What a browser needs to know.
 pub fn config(config: &Config) -> AuthConfigResponse {
@@ -80,42 +76,6 @@ fn form(request: &TokenRequest) -> Result<Vec<(&'static str, &str)>> {
     if wrong.is_empty() { Ok(form) } else { Err(Error::fields(wrong)) }
 }
 
-/// How often one address may try to sign in: the exchange is open to all, and each try is a call to the issuer.
-#[derive(Debug)]
-pub struct Admission {
-    per_minute: u32,
-    tries: Mutex<HashMap<IpAddr, (Instant, u32)>>,
-}
-
-const MINUTE: Duration = Duration::from_secs(60);
-const ADDRESSES_MAX: usize = 10_000;
-
-impl Admission {
-    /// At most so many tries in a minute from one address.
-    pub fn new(per_minute: u32) -> Self {
-        Admission { per_minute, tries: Mutex::default() }
-    }
-
-    /// Counts a try; an error says in how many seconds the next one is welcome.
-    pub fn admit(&self, address: IpAddr) -> Result<(), u32> {
-        let now = Instant::now();
-        let mut tries = self.tries.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if tries.len() >= ADDRESSES_MAX {
-            tries.retain(|_, (since, _)| now.duration_since(*since) < MINUTE);
-        }
-        let (since, count) = tries.entry(address).or_insert((now, 0));
-        if now.duration_since(*since) >= MINUTE {
-            (*since, *count) = (now, 0);
-        }
-        *count = count.saturating_add(1);
-        if *count <= self.per_minute {
-            return Ok(());
-        }
-        let left = MINUTE.saturating_sub(now.duration_since(*since)).as_secs();
-        Err(u32::try_from(left).unwrap_or(60).max(1))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,14 +99,5 @@ mod tests {
         request.grant_type = GrantType::RefreshToken;
         (request.redirect_uri, request.code_verifier) = (None, None);
         assert_eq!(names(&request).expect("whole"), ["grant_type", "refresh_token"]);
-    }
-
-    #[test]
-    fn one_address_cannot_use_up_the_others() {
-        let admission = Admission::new(2);
-        let (one, two) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
-        assert!(admission.admit(one).is_ok() && admission.admit(one).is_ok());
-        assert!((1..=60).contains(&admission.admit(one).expect_err("too many")));
-        assert!(admission.admit(two).is_ok());
     }
 }

@@ -8,6 +8,7 @@ use crate::clock::Clock;
 use crate::db::{Conn, Db};
 use crate::error::Result;
 use crate::op::{Ids, OpContext, Scope};
+use crate::settings::{self, RateLimits};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
@@ -128,6 +129,8 @@ pub trait Directory: Send + Sync + std::fmt::Debug {
     async fn mirror(&self, unknown: &Unknown) -> Result<()>;
     /// Writes down that a user called, with a token of these roles.
     async fn seen(&self, user_id: &str, token_roles: &[&str]) -> Result<()>;
+    /// How often each may call.
+    async fn rate_limits(&self) -> Result<RateLimits>;
     /// Writes down that the issuer must be asked where somebody belongs: a token named that tenant and partner.
     async fn ask_for_sync(&self, subject: Subject, id: &str, tenant_id: &str, partner_id: &str)
     -> Result<()>;
@@ -223,6 +226,11 @@ impl Directory for Store {
                 Ok(())
             })
             .await
+    }
+
+    async fn rate_limits(&self) -> Result<RateLimits> {
+        let op = self.op().with_scope(Scope::Platform);
+        Ok(self.db.read(&op, async |conn: &mut Conn| settings::load(conn).await).await?.rate_limits)
     }
 
     async fn ask_for_sync(

@@ -11,6 +11,7 @@ use crate::db::Conn;
 use crate::error::{Error, Result};
 use crate::gateways::mail::{ATTACHED_BYTES_MAX, Attachment, Mail, Mailer, Outcome};
 use crate::op::{OpContext, Scope};
+use crate::settings::{self, MailSender};
 use chrono::TimeDelta;
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -54,6 +55,7 @@ pub async fn tick(op: &OpContext, app: &Control) -> Result<Done> {
     let mut done = Done::default();
     let Some((mailer, from)) = &app.mailer else { return Ok(done) };
     let op = &op.with_scope(Scope::Platform);
+    let Sender { from, reply_to } = &app.db.read(op, async |conn| sender(conn, from).await).await?;
     // Longer than a whole round can take.
     let lease = LEASE_MIN.max(app.config.mail.timeout * 8);
     let begin = Instant::now();
@@ -61,7 +63,7 @@ pub async fn tick(op: &OpContext, app: &Control) -> Result<Done> {
         let (now, sender) = (Clock::Real.now(), from.email.to_string());
         let until = now + TimeDelta::from_std(lease).map_err(Error::internal)?;
         let lease = Lease { now, until, sender: &sender, domain: from.email.domain() };
-        let mails = app
+        let mut mails = app
             .db
             .tx(op, "mails_lease", async |conn| store::lease(conn, lease, LEASED_AT_ONCE).await)
             .await?;
@@ -69,7 +71,8 @@ pub async fn tick(op: &OpContext, app: &Control) -> Result<Done> {
             break;
         }
         let mut attempts: Vec<BoxFuture<'_, Result<Option<Became>>>> = Vec::new();
-        for mail in &mails {
+        for mail in &mut mails {
+            mail.reply_to = mail.reply_to.take().or_else(|| reply_to.clone());
             attempts.push(Box::pin(attempt(op, app, mailer.as_ref(), from, mail)));
         }
         let sent = futures::stream::iter(attempts).buffer_unordered(SENT_AT_ONCE);
@@ -86,6 +89,24 @@ pub async fn tick(op: &OpContext, app: &Control) -> Result<Done> {
     let due = app.db.read(op, async |conn| store::due(conn, Clock::Real.now()).await).await?;
     app.metrics.queue("mails", due);
     Ok(done)
+}
+
+/// Who sends: what the platform's settings say, and before anybody has set that, the configuration.
+struct Sender {
+    from: Mailbox,
+    /// For mails that say nothing else.
+    reply_to: Option<String>,
+}
+
+async fn sender(conn: &mut Conn, configured: &Mailbox) -> Result<Sender> {
+    let set = settings::load(conn).await?.mail_sender;
+    if set == MailSender::default() {
+        return Ok(Sender { from: configured.clone(), reply_to: None });
+    }
+    let address = set.from_address.parse().map_err(|e| {
+        Error::internal(format!("the settings' mail_sender.from_address {}: {e}", set.from_address))
+    })?;
+    Ok(Sender { from: Mailbox::new(Some(set.from_name), address), reply_to: set.reply_to })
 }
 
 /// Sends one mail, and writes down what became of it; nothing when somebody else has taken it up meanwhile.

@@ -16,6 +16,7 @@ mod notices;
 pub mod quota;
 pub mod rules;
 mod slot;
+mod standings;
 pub mod store;
 pub mod totals;
 pub mod usage;
@@ -51,6 +52,7 @@ struct Shared {
     log: slog::Logger,
     lookup: Lookup,
     quotas: Answers,
+    standings: standings::Queue,
 }
 
 impl Metering {
@@ -63,6 +65,7 @@ impl Metering {
             log: log.clone(),
             lookup: Lookup::default(),
             quotas: Answers::default(),
+            standings: standings::Queue::default(),
         });
         let writer = Writer::start(&shared);
         Metering { shared, writer }

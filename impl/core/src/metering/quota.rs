@@ -5,7 +5,7 @@
 //! while the counter stands where it stood before the answer was read.
 use super::lookup::Service;
 use super::rules::{self, Part, month_value};
-use super::store::{self, MetricRow, StandingRow};
+use super::store::{self, Asked, MetricRow, StandingRow};
 use super::totals::{self, CurrentMonth};
 use crate::app::Control;
 use crate::db::Conn;
@@ -137,9 +137,15 @@ pub async fn service_quota_list(
     let Scope::Service(service_id) = op.scope else { return Err(Error::NotFound("service")) };
     let service = app.metering.lookup().service(op, app, service_id, Some(Instant::now())).await?;
     let read = async |conn: &mut Conn| {
+        let asked = |metric: &MetricRow| Asked {
+            tenant_id: tenant_id.to_owned(),
+            metric_id: metric.metric_id,
+            now: op.now,
+        };
+        let asked: Vec<Asked> = service.metrics.iter().map(asked).collect();
+        let standings = store::standings(conn, service.service_id, &asked).await?;
         let mut all = Vec::with_capacity(service.metrics.len());
-        for metric in &service.metrics {
-            let rows = store::standing(conn, tenant_id, service.service_id, metric.metric_id, op.now).await?;
+        for (metric, rows) in service.metrics.iter().zip(standings) {
             let last = match wants_carried(metric, &rows) {
                 None => None,
                 Some(segment_id) => carried(conn, tenant_id, segment_id, metric).await?,
@@ -184,7 +190,7 @@ struct Standing {
     quota: Quota,
 }
 
-/// Where a tenant stands with one metric, read in as few flights as there can be: this is asked before each unit of work.
+/// Where a tenant stands with one metric.
 async fn standing(
     op: &OpContext,
     app: &Control,
@@ -192,10 +198,8 @@ async fn standing(
     service: &Service,
     metric: &MetricRow,
 ) -> Result<Option<Standing>> {
-    let ask = async |conn: &Conn| {
-        store::standing(conn, tenant_id, service.service_id, metric.metric_id, op.now).await
-    };
-    let rows = app.db.read_one(op, ask).await?;
+    let asked = Asked { tenant_id: tenant_id.to_owned(), metric_id: metric.metric_id, now: op.now };
+    let rows = app.metering.standing(service.service_id, asked).await?;
     let carried = match wants_carried(metric, &rows) {
         None => None,
         Some(segment_id) => {

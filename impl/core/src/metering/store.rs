@@ -164,38 +164,50 @@ type StandingColumns = (
     Nullable<SmallInt>,
 );
 
-/// Where a tenant stands with a metric, in one indexed read: its subscription (the live one, else the newest), the month
-/// that `now` is in, the limits, and what each server counted in each segment of the month. No rows without a
-/// subscription that has begun.
-pub async fn standing(
-    mut conn: &Conn,
-    tenant_id: &str,
-    service_id: Uuid,
-    metric_id: Uuid,
-    now: DateTime<Utc>,
-) -> Result<Vec<StandingRow>> {
-    Ok(statement::<StandingColumns>(
-        "SELECT s.subscription_id, s.status NOT IN ('cancelled', 'expired'), COALESCE(s.cancelled_at, c.ends_at), c.month_starts_at,
+/// Of which tenant and metric it is asked where they stand, and at which instant.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Asked {
+    pub tenant_id: String,
+    pub metric_id: Uuid,
+    pub now: DateTime<Utc>,
+}
+
+/// Where tenants stand with metrics of a service, in indexed reads: of each its subscription (the live one, else the
+/// newest), the month that its `now` is in, the limits, and what each server counted in each segment of the month. No rows
+/// without a subscription that has begun. Answers a list for each that was asked for.
+pub async fn standings(mut conn: &Conn, service_id: Uuid, asked: &[Asked]) -> Result<Vec<Vec<StandingRow>>> {
+    let query = statement::<(BigInt, StandingColumns)>(
+        "SELECT k.place, s.subscription_id, s.status NOT IN ('cancelled', 'expired'), COALESCE(s.cancelled_at, c.ends_at), c.month_starts_at,
            c.month_ends_at, c.ends_at, p.quotas, m.segment_id, t.value, t.repeats, t.last_at, t.last_received_at, t.stripe
-         FROM (
+         FROM unnest($1::text[], $2::uuid[], $3::timestamptz[]) WITH ORDINALITY AS k (tenant_id, metric_id, now, place)
+         JOIN LATERAL (
            SELECT tenant_id, subscription_id, status, cancelled_at, plan_id FROM subscriptions
-           WHERE tenant_id = $1 AND service_id = $2 AND anchored_at IS NOT NULL
+           WHERE tenant_id = k.tenant_id AND service_id = $4 AND anchored_at IS NOT NULL
            ORDER BY status IN ('cancelled', 'expired'), subscription_id DESC LIMIT 1
-         ) s JOIN plans p USING (plan_id)
+         ) s ON true JOIN plans p USING (plan_id)
          JOIN LATERAL (
            SELECT g.month_starts_at, g.month_ends_at, g.ends_at FROM segments g
-           WHERE g.tenant_id = s.tenant_id AND g.subscription_id = s.subscription_id AND g.starts_at <= $3
+           WHERE g.tenant_id = s.tenant_id AND g.subscription_id = s.subscription_id AND g.starts_at <= k.now
            ORDER BY g.starts_at DESC LIMIT 1
          ) c ON true
          JOIN segments m ON m.tenant_id = s.tenant_id AND m.subscription_id = s.subscription_id
            AND m.starts_at >= c.month_starts_at AND m.starts_at < c.month_ends_at AND m.month_starts_at = c.month_starts_at
-         LEFT JOIN usage_segment_totals t ON t.tenant_id = m.tenant_id AND t.segment_id = m.segment_id AND t.metric_id = $4
-         ORDER BY m.starts_at",
-    )
-    .bind::<Text, _>(tenant_id)
-    .bind::<SqlUuid, _>(service_id)
-    .bind::<Timestamptz, _>(now)
-    .bind::<SqlUuid, _>(metric_id)
-    .load(&mut conn)
-    .await?)
+         LEFT JOIN usage_segment_totals t ON t.tenant_id = m.tenant_id AND t.segment_id = m.segment_id AND t.metric_id = k.metric_id
+         ORDER BY k.place, m.starts_at",
+    );
+    let rows: Vec<(i64, StandingRow)> = query
+        .bind::<Array<Text>, _>(asked.iter().map(|a| a.tenant_id.as_str()).collect::<Vec<_>>())
+        .bind::<Array<SqlUuid>, _>(asked.iter().map(|a| a.metric_id).collect::<Vec<_>>())
+        .bind::<Array<Timestamptz>, _>(asked.iter().map(|a| a.now).collect::<Vec<_>>())
+        .bind::<SqlUuid, _>(service_id)
+        .load(&mut conn)
+        .await?;
+    let mut all = vec![vec![]; asked.len()];
+    for (place, row) in rows {
+        // Places are counted from 1.
+        let of = usize::try_from(place - 1).ok().and_then(|place| all.get_mut(place));
+        of.ok_or_else(|| Error::internal("a row that was not asked for"))?.push(row);
+    }
+    Ok(all)
 }

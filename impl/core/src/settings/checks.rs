@@ -1,7 +1,7 @@
 //! What must hold of settings that somebody saves, beyond the limits of each field: how they fit together.
 //!
 //! Everything that is wrong is said at once, each by the field's path.
-use super::{Dunning, RegistryThresholds, Settings};
+use super::{Dunning, MailSender, RegistryThresholds, Settings};
 use crate::checks::Checks;
 use crate::db::Conn;
 use crate::db::statement::statement;
@@ -41,6 +41,12 @@ pub fn settings(input: &PlatformSettingsInput) -> Result<Settings> {
     let is_plain = !settings.mail_sender.from_name.chars().any(char::is_control)
         && !settings.mail_sender.from_name.trim().is_empty();
     checks.require(is_plain, "settings.mail_sender.from_name", "must be a name without control characters");
+    let address = &settings.mail_sender.from_address;
+    checks.require(
+        settings.mail_sender == MailSender::default() || address.parse::<lettre::Address>().is_ok(),
+        "settings.mail_sender.from_address",
+        "must be an e-mail address",
+    );
     checks.finish()?;
     Ok(settings)
 }

@@ -15,6 +15,7 @@ use chrono::{NaiveDate, TimeDelta};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use rust_decimal::Decimal;
+use scaicontrol_api::CallerLevel;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -203,7 +204,7 @@ impl Default for MailSender {
 }
 
 /// Requests per minute and server, by who calls; 0: no limit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RateLimits {
     /// Of one client address without a principal.
@@ -218,14 +219,27 @@ pub struct RateLimits {
     pub service_per_minute: u32,
 }
 
+impl RateLimits {
+    /// Of a caller of that level.
+    pub fn of(self, level: CallerLevel) -> u32 {
+        match level {
+            CallerLevel::Public => self.public_per_minute,
+            CallerLevel::Tenant => self.tenant_per_minute,
+            CallerLevel::Partner => self.partner_per_minute,
+            CallerLevel::Platform => self.platform_per_minute,
+            CallerLevel::Service => self.service_per_minute,
+        }
+    }
+}
+
 impl Default for RateLimits {
     fn default() -> Self {
         RateLimits {
-            public_per_minute: 120,
-            tenant_per_minute: 600,
-            partner_per_minute: 1200,
-            platform_per_minute: 1200,
-            service_per_minute: 60_000,
+            public_per_minute: 0,
+            tenant_per_minute: 0,
+            partner_per_minute: 0,
+            platform_per_minute: 0,
+            service_per_minute: 0,
         }
     }
 }

@@ -22,6 +22,8 @@ impl AdminPlatformApi for Handlers {
     ) -> Result<R200<PlatformSettingsEnvelope>, ApiError> {
         let (op, app) = rqctx.enter(&auth);
         let data = settings::update(&op, app, &body.0).await?;
+        // How often each may call is kept in memory.
+        app.identity.forget();
         Ok(R200(PlatformSettingsEnvelope { data, meta: op.meta() }))
     }
 }

@@ -18,7 +18,8 @@ impl AuthApi for Handlers {
 
     async fn auth_token_proxy(rqctx: Cx, body: Json<TokenRequest>) -> Result<R200<TokenResponse>, ApiError> {
         let control = rqctx.control();
-        if let Err(seconds) = control.sign_ins.admit(rqctx.request.remote_addr().ip()) {
+        let (address, limit) = (rqctx.request.remote_addr().ip(), control.config.limits.sign_ins_per_minute);
+        if let Err(seconds) = control.sign_ins.admit(address, limit, limit) {
             return Err(ApiError::rate_limited(seconds));
         }
         Ok(R200(sign_in::exchange(&control.scaikey, body.0).await?))

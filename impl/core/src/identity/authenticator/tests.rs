@@ -76,6 +76,9 @@ impl Directory for Memory {
         }
         Ok(())
     }
+    async fn rate_limits(&self) -> crate::error::Result<RateLimits> {
+        Ok(RateLimits { tenant_per_minute: 30, ..RateLimits::default() })
+    }
     async fn ask_for_sync(&self, subject: Subject, id: &str, _: &str, _: &str) -> crate::error::Result<()> {
         self.syncs.lock().expect("lock").push((subject, id.to_owned()));
         Ok(())
@@ -110,6 +113,8 @@ impl Memory {
         self.tenants.lock().expect("lock").insert("tnt_op".into(), ("prt_op".into(), true));
     }
 }
+
+const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 struct Bench {
     issuer: DevIssuer,
@@ -389,9 +394,9 @@ async fn what_is_refused_is_kept_once() {
     let memory = bench.memory.clone();
     let gate = Gate::new(Arc::new(bench.identity), false);
     for (request_id, id) in
-        [("req_1", "admin_plan_create"), ("req_2", "admin_plan_create"), ("req_3", "metering_usage_list")]
+        [("req_1", "admin_plan_create"), ("req_2", "admin_plan_create"), ("req_3", "subscription_list")]
     {
-        let _ = gate.authorize(&headers, request_id, operation(id)).await;
+        let _ = gate.authorize(&headers, ADDRESS, request_id, operation(id)).await;
     }
     let kept = memory.refusals.lock().expect("lock").clone();
     assert_eq!(kept.len(), 1, "{kept:?}");
@@ -400,4 +405,32 @@ async fn what_is_refused_is_kept_once() {
         ("usr_1", "tenant", "admin_plan_create", "req_1")
     );
     assert_eq!(kept[0].tenant_id.as_deref(), Some("tnt_1"));
+}
+
+#[tokio::test]
+async fn who_calls_too_often_is_told_when_to_come_again() {
+    let bench = bench();
+    for user in ["usr_1", "usr_2"] {
+        bench.memory.add_user(user, "tnt_1", |_| ());
+    }
+    let headers = |id| {
+        let token = bench.issuer.mint(&user(id, "tnt_1", "prt_1", &["tenant_admin"]));
+        HeaderMap::from_iter([(
+            http::header::AUTHORIZATION,
+            format!("Bearer {token}").parse().expect("a header"),
+        )])
+    };
+    let (one, two) = (headers("usr_1"), headers("usr_2"));
+    let operation = *scaicontrol_api::OPERATIONS.iter().find(|o| o.id == "subscription_list").expect("it");
+    let gate = Gate::new(Arc::new(bench.identity), true);
+    for _ in 0..60 {
+        gate.authorize(&one, ADDRESS, "req_1", operation).await.expect("as many at once as in two minutes");
+    }
+    let refused = gate.authorize(&one, ADDRESS, "req_1", operation).await.expect_err("one too many");
+    assert_eq!(refused.status(), 429);
+    gate.authorize(&two, ADDRESS, "req_1", operation).await.expect("another user");
+    let catalog = *scaicontrol_api::OPERATIONS.iter().find(|o| o.id == "catalog_plan_list").expect("it");
+    for _ in 0..100 {
+        gate.authorize(&HeaderMap::new(), ADDRESS, "req_1", catalog).await.expect("no limit is set");
+    }
 }
