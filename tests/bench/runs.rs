@@ -57,8 +57,9 @@ async fn fill(db: &Client, tenants: u32, services: u32, due: bool) {
              m.start, m.start::date, m.start, 'UTC', m.stop, m.stop, now(), now()
            FROM tenants t, plans p, (SELECT {month}) m;
          INSERT INTO subscription_periods (tenant_id, period_id, partner_id, subscription_id, ordinal, starts_at, ends_at, plan_id, plan_version,
-             quantity, created_at)
-           SELECT tenant_id, gen_random_uuid(), partner_id, subscription_id, 0, current_period_start, current_period_end, plan_id, 1, 1, now()
+             quantity, created_at, billed_until, whole_starts_at, whole_ends_at)
+           SELECT tenant_id, gen_random_uuid(), partner_id, subscription_id, 0, current_period_start, current_period_end, plan_id, 1, 1, now(),
+             current_period_end, current_period_start, current_period_end
            FROM subscriptions;
          INSERT INTO segments (tenant_id, segment_id, partner_id, subscription_id, service_id, plan_id, plan_version, month_starts_at,
              month_ends_at, starts_at, ends_at, is_trial, created_at)

@@ -14,6 +14,8 @@ use scaicontrol_domain::subscription::{State, check};
 use scaicontrol_einvoice::{Limits, validate};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use tokio::sync::Mutex;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls, Row, Statement};
 use uuid::Uuid;
@@ -89,9 +91,8 @@ pub struct Open {
 /// See the module.
 #[derive(Debug)]
 pub struct Checks {
-    db: Client,
-    /// [`NEVER`], prepared: they are asked thousands of times.
-    never: Vec<(&'static str, Statement)>,
+    url: String,
+    db: Mutex<Arc<Connected>>,
     seen: Vec<Uuid>,
     states: HashMap<String, State>,
     events_seen: HashSet<Uuid>,
@@ -101,24 +102,30 @@ pub struct Checks {
 impl Checks {
     /// Connects to the server's database, past its row-level security.
     pub async fn connect(api: &Api) -> Outcome<Checks> {
-        let db = connect(&api.database_url()).await?;
-        // The server is killed, the machine is not: nothing need be waited for on the disk.
-        for setting in ["fsync = off", "synchronous_commit = off", "full_page_writes = off"] {
-            db.batch_execute(&format!("ALTER SYSTEM SET {setting}")).await.map_err(words)?;
+        let url = api.database_url();
+        let db = Connected::new(&url).await?;
+        // Processes are killed, the machine is not: nothing need be waited for on the disk.
+        for setting in ["fsync = off", "full_page_writes = off"] {
+            db.client.batch_execute(&format!("ALTER SYSTEM SET {setting}")).await.map_err(words)?;
         }
-        db.batch_execute("SELECT pg_reload_conf()").await.map_err(words)?;
-        let mut never = Vec::new();
-        for (name, sql) in NEVER {
-            never.push((name, db.prepare(sql).await.map_err(words)?));
-        }
+        db.client.batch_execute("SELECT pg_reload_conf()").await.map_err(words)?;
         Ok(Checks {
-            db,
-            never,
+            url,
+            db: Mutex::new(Arc::new(db)),
             seen: Vec::new(),
             states: HashMap::new(),
             events_seen: HashSet::new(),
             last_day: None,
         })
+    }
+
+    /// The connection. The database goes with the server when that is killed, and then there is a new one.
+    async fn db(&self) -> Outcome<Arc<Connected>> {
+        let mut db = self.db.lock().await;
+        if db.client.is_closed() {
+            *db = Arc::new(Connected::new(&self.url).await?);
+        }
+        Ok(Arc::clone(&db))
     }
 
     /// How many documents have a number.
@@ -141,7 +148,7 @@ impl Checks {
             "SELECT invoice_id, issue_date, due_cents FROM invoices WHERE tenant_id = $1 AND number IS NOT NULL
                AND document_type = 'invoice' AND {which} ORDER BY finalized_at DESC, number DESC LIMIT 20"
         );
-        let rows = self.db.query(&sql, &[&tenant]).await.map_err(words)?;
+        let rows = self.db().await?.client.query(&sql, &[&tenant]).await.map_err(words)?;
         let open = |row: Row| {
             let id: Uuid = row.get(0);
             Open { id: id.to_string(), issue_date: row.get(1), due_cents: row.get(2) }
@@ -152,14 +159,15 @@ impl Checks {
     /// Everything, after a day that ended at `now`.
     pub async fn after_day(&mut self, life: &mut Life, now: DateTime<Utc>) -> Outcome {
         let instant = now.to_rfc3339();
-        let db = &self.db;
-        let asked = self.never.iter().map(|(_, sql)| {
+        let db = self.db().await?;
+        let asked = db.never.iter().map(|(_, sql)| {
             let now: &(dyn ToSql + Sync) = &instant;
             let values = if sql.params().is_empty() { vec![] } else { vec![now] };
-            async move { db.query(sql, &values).await }
+            let client = &db.client;
+            async move { client.query(sql, &values).await }
         });
         let answers = try_join_all(asked).await.map_err(words)?;
-        for ((name, _), rows) in self.never.iter().zip(answers) {
+        for ((name, _), rows) in db.never.iter().zip(answers) {
             if let Some(row) = rows.first() {
                 let text = |n: usize| row.get::<_, Option<String>>(n).unwrap_or_default();
                 return Err(format!("{name}: {} {} {}", text(0), text(1), text(2)));
@@ -179,9 +187,7 @@ impl Checks {
 
     /// Usage: the sums in the totals are those of the events that were accepted.
     async fn counted_is_accepted(&self, life: &Life) -> Outcome {
-        let rows = self
-            .db
-            .query(
+        let rows = self.db().await?.client.query(
                 "SELECT t.tenant_id, s.slug, sum(t.value)::text FROM usage_segment_totals t JOIN metrics m USING (metric_id)
                  JOIN services s ON s.service_id = m.service_id WHERE m.slug = 'calls' GROUP BY 1, 2",
                 &[],
@@ -205,9 +211,7 @@ impl Checks {
 
     /// States: each event of a subscription starts where the one before ended, along the table.
     async fn states_follow_the_table(&mut self, since: DateTime<Utc>) -> Outcome {
-        let rows = self
-            .db
-            .query(
+        let rows = self.db().await?.client.query(
                 "SELECT id, object_id, event_type, data ->> 'previous_status', data ->> 'status', data ->> 'terminal_state'
                  FROM outbox_events WHERE occurred_at >= $1 AND event_type LIKE 'subscription.%'
                    AND (data ? 'status' OR data ? 'terminal_state') ORDER BY object_id, sequence",
@@ -237,7 +241,9 @@ impl Checks {
 
     async fn new_documents(&mut self, since: DateTime<Utc>) -> Outcome<Vec<Row>> {
         let rows = self
-            .db
+            .db()
+            .await?
+            .client
             .query(
                 "SELECT i.invoice_id, i.tenant_id, i.number, o.content, i.issue_date
                  FROM invoices i JOIN invoice_originals o USING (tenant_id, invoice_id)
@@ -292,13 +298,13 @@ impl Checks {
     async fn lines(&self, tenant_id: &str, invoice_id: Uuid) -> Outcome<Vec<Row>> {
         let sql = "SELECT l.kind, l.amount_cents, l.explanation FROM invoice_lines l JOIN invoices i USING (tenant_id, invoice_id)
              WHERE l.tenant_id = $1 AND l.invoice_id = $2 AND i.document_type = 'invoice' ORDER BY l.order_index";
-        self.db.query(sql, &[&tenant_id, &invoice_id]).await.map_err(words)
+        self.db().await?.client.query(sql, &[&tenant_id, &invoice_id]).await.map_err(words)
     }
 
     /// The tenant's documents that have a number.
     pub async fn documents_of(&self, tenant: &str) -> Outcome<Vec<Uuid>> {
         let sql = "SELECT invoice_id FROM invoices WHERE tenant_id = $1 AND number IS NOT NULL";
-        let rows = self.db.query(sql, &[&tenant]).await.map_err(words)?;
+        let rows = self.db().await?.client.query(sql, &[&tenant]).await.map_err(words)?;
         Ok(rows.into_iter().map(|row| row.get(0)).collect())
     }
 
@@ -338,7 +344,8 @@ impl Checks {
                      WHERE l.tenant_id = $1 AND l.invoice_id = ANY (array_agg(new.invoice_id)))
              FROM new WHERE finalized_at = first AND (document_type = 'credit_note' OR place = 1) HAVING 0 < count(*)";
         let currency = &watched.shown.currency;
-        let rows = self.db.query(sql, &[&tenant, currency, &watched.known]).await.map_err(words)?;
+        let rows =
+            self.db().await?.client.query(sql, &[&tenant, currency, &watched.known]).await.map_err(words)?;
         Ok(rows.first().map(|row| Foreseen {
             currency: currency.clone(),
             date: row.get(0),
@@ -350,9 +357,7 @@ impl Checks {
 
     /// When nothing is left to come: what was used in a segment that was billed is what its lines add up to.
     pub async fn at_the_end(&self, life: &Life) -> Outcome {
-        let rows = self
-            .db
-            .query(
+        let rows = self.db().await?.client.query(
                 "SELECT l.explanation, l.amount_cents FROM invoice_lines l JOIN invoices i USING (tenant_id, invoice_id)
                  WHERE i.document_type = 'invoice' AND i.status NOT IN ('draft', 'void') AND l.kind IN ('usage', 'minimum', 'correction')
                    AND l.explanation ? 'segment_id' ORDER BY i.finalized_at",
@@ -401,7 +406,7 @@ impl Checks {
     async fn counted(&self, segment_id: &str, metric: &str) -> Outcome<Option<Decimal>> {
         let sql = "SELECT sum(t.value)::text FROM usage_segment_totals t JOIN metrics m USING (metric_id)
              WHERE t.segment_id = $1::text::uuid AND m.slug = $2";
-        let row = self.db.query_one(sql, &[&segment_id, &metric]).await.map_err(words)?;
+        let row = self.db().await?.client.query_one(sql, &[&segment_id, &metric]).await.map_err(words)?;
         row.get::<_, Option<&str>>(0).map(decimal).transpose()
     }
 }
@@ -410,10 +415,24 @@ fn decimal(text: &str) -> Outcome<Decimal> {
     text.parse().map_err(|e| format!("{text}: {e}"))
 }
 
-async fn connect(url: &str) -> Outcome<Client> {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await.map_err(words)?;
-    tokio::spawn(connection);
-    Ok(client)
+/// A connection, and what is asked on it after each day.
+#[derive(Debug)]
+struct Connected {
+    client: Client,
+    /// [`NEVER`], prepared: they are asked thousands of times.
+    never: Vec<(&'static str, Statement)>,
+}
+
+impl Connected {
+    async fn new(url: &str) -> Outcome<Connected> {
+        let (client, connection) = tokio_postgres::connect(url, NoTls).await.map_err(words)?;
+        tokio::spawn(connection);
+        let mut never = Vec::new();
+        for (name, sql) in NEVER {
+            never.push((name, client.prepare(sql).await.map_err(words)?));
+        }
+        Ok(Connected { client, never })
+    }
 }
 
 fn words(e: tokio_postgres::Error) -> String {

@@ -122,8 +122,11 @@ fn check(row: &InvoiceRow, lines: &[LineRow]) -> Result<()> {
     Ok(())
 }
 
-/// Takes the next number of the seller's series in the year of the issue date, and keeps the series locked. One statement,
+/// Takes the next number of the seller's series in the year of the issue date, and keeps the series locked. One flight,
 /// because every other document of the seller waits from here to the commit.
+///
+/// They wait at a lock that is named after the series: it lets them through one by one, in the order in which they came.
+/// At the row itself the end of one would wake all of them, and any of them might be next.
 async fn take_number(
     conn: &mut Conn,
     row: &InvoiceRow,
@@ -135,7 +138,12 @@ async fn take_number(
     let first = DocumentNumber::new(prefix, document_type, issue_date.year(), 1);
     let first = first.ok_or_else(|| Error::internal("a number that cannot be written"))?.to_string();
     let (head, _) = first.rsplit_once('-').ok_or_else(|| Error::internal("a number without a sequence"))?;
-    let (number, value): (String, i64) = statement::<(Text, BigInt)>(
+    let shared: &Conn = conn;
+    let (mut before, mut after) = (shared, shared);
+    let series = format!("{} {} {}", row.partner_id, document_type.as_str(), issue_date.year());
+    let wait = statement::<()>("SELECT pg_advisory_xact_lock(hashtextextended($1, 7))");
+    let wait = wait.bind::<Text, _>(series);
+    let take = statement::<(Text, BigInt)>(
         "WITH taken AS (
            INSERT INTO invoice_counters AS c (partner_id, series, year, last_value) VALUES ($1, $2, $3, 1)
            ON CONFLICT (partner_id, series, year) DO UPDATE SET last_value = c.last_value + 1
@@ -150,9 +158,9 @@ async fn take_number(
     .bind::<Integer, _>(issue_date.year())
     .bind::<Text, _>(head)
     .bind::<Text, _>(&row.tenant_id)
-    .bind::<SqlUuid, _>(row.invoice_id)
-    .get_result(conn)
-    .await?;
+    .bind::<SqlUuid, _>(row.invoice_id);
+    let (_, (number, value)): (usize, (String, i64)) =
+        try_join!(wait.execute(&mut before), take.get_result(&mut after))?;
     let sequence = u64::try_from(value).map_err(Error::internal)?;
     let read: DocumentNumber = number.parse().map_err(Error::internal)?;
     if DocumentNumber::new(prefix, document_type, issue_date.year(), sequence) != Some(read) {

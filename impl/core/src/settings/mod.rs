@@ -204,7 +204,7 @@ impl Default for MailSender {
 }
 
 /// Requests per minute and server, by who calls; 0: no limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RateLimits {
     /// Of one client address without a principal.
@@ -228,18 +228,6 @@ impl RateLimits {
             CallerLevel::Partner => self.partner_per_minute,
             CallerLevel::Platform => self.platform_per_minute,
             CallerLevel::Service => self.service_per_minute,
-        }
-    }
-}
-
-impl Default for RateLimits {
-    fn default() -> Self {
-        RateLimits {
-            public_per_minute: 0,
-            tenant_per_minute: 0,
-            partner_per_minute: 0,
-            platform_per_minute: 0,
-            service_per_minute: 0,
         }
     }
 }
