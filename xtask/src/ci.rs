@@ -121,7 +121,7 @@ fn script(root: &Path, name: &str) -> Result<()> {
     succeed(Command::new("bash").arg(root.join(name)).current_dir(root))
 }
 
-/// Lives of half a year, over a leap day and a change to summer time, then some with a server that is killed.
+/// Lives of two months, over a leap day, then some with a server that is killed.
 pub fn simulate(root: &Path) -> Result<()> {
     pg::ensure_programs(root)?;
     let program = dev::build(root, false)?;
@@ -129,7 +129,7 @@ pub fn simulate(root: &Path) -> Result<()> {
         let jobs = ["simulate", "--jobs", "2", "--tenants", "3"];
         succeed(Command::new(&program).args(jobs).args(args).current_dir(root))
     };
-    lives(&["--seed", "1", "--seeds", "6", "--days", "180"])?;
+    lives(&["--seed", "1", "--seeds", "6", "--days", "60"])?;
     lives(&["--seed", "101", "--seeds", "2", "--days", "60", "--faults"])
 }
 
