@@ -212,9 +212,10 @@ impl Checks {
     /// States: each event of a subscription starts where the one before ended, along the table.
     async fn states_follow_the_table(&mut self) -> Outcome {
         let rows = self.db().await?.client.query(
-                "SELECT id, object_id, event_type, data ->> 'previous_status', data ->> 'status', data ->> 'terminal_state'
+                "SELECT id, object_id, event_type, data ->> 'previous_status',
+                   COALESCE(data ->> 'status', CASE event_type WHEN 'subscription.suspended' THEN 'suspended' END), data ->> 'terminal_state'
                  FROM outbox_events WHERE event_type LIKE 'subscription.%'
-                   AND (data ? 'status' OR data ? 'terminal_state') ORDER BY object_id, sequence",
+                   AND (data ?| '{status,terminal_state}' OR event_type = 'subscription.suspended') ORDER BY object_id, sequence",
                 &[],
             )
             .await
