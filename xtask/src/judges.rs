@@ -2,7 +2,7 @@
 //!
 //! The rules come as Python packages, at versions that are fixed here and in `tests/judges/requirements.txt`. Rules that
 //! cannot be had fail the check: nothing is skipped.
-use crate::{child, python};
+use crate::{child, python, render};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,7 +20,8 @@ pub fn judges(root: &Path) -> Result<()> {
         succeed(Command::new("cargo").args(args).current_dir(root))?;
         Ok(root.join("target/debug/examples").join(name))
     };
-    succeed(Command::new(example("write_cases")?).arg(&cases))?;
+    // The hybrids have the pages of documents of every kind and language.
+    succeed(Command::new(example("write_cases")?).args([&cases, &render::samples(root)?]))?;
     let validator = example("validate")?;
     let requirements = std::fs::read_to_string(root.join("tests/judges/requirements.txt"))?;
     let packages: Vec<&str> =

@@ -3,7 +3,7 @@
 use crate::{child, python};
 use anyhow::{Result, bail};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 /// Package and program.
 pub const PACKAGE: &str = "scaicontrol-render";
@@ -26,38 +26,34 @@ pub fn build(root: &Path) -> Result<PathBuf> {
 
 /// Its own tests, with optimisations too; then what it makes of every case in every language, judged by other programs.
 pub fn test(root: &Path) -> Result<()> {
-    let cargo = |arguments: &[&str]| {
-        let mut cargo = Command::new("cargo");
-        cargo.arg(arguments[0]).args(["--quiet", "--release", "--package", PACKAGE]).args(&arguments[1..]);
-        child::run(cargo.current_dir(root))
-    };
-    if !cargo(&["test"])?.success() {
+    if !cargo(root, &["test"])?.success() {
         bail!("the renderer's tests failed");
     }
-    let folder = root.join("target/judges/pdf");
-    let _ = std::fs::remove_dir_all(&folder);
-    if !cargo(&["run", "--example", "samples", "--", &folder.to_string_lossy()])?.success() {
-        bail!("the samples cannot be rendered");
-    }
+    let folder = samples(root)?;
     let bin = python::environment(root, "pdf-judges", &[PIKEPDF])?;
     let mut judge = Command::new(bin.join("python3"));
     judge.arg("impl/render/tests/oracle.py").arg(&folder).current_dir(root).stdin(Stdio::null());
     if child::run(&mut judge)?.success() { Ok(()) } else { bail!("a PDF is not sound") }
 }
 
+/// Renders a document of every case in every language; answers the folder with their PDFs.
+pub fn samples(root: &Path) -> Result<PathBuf> {
+    let folder = root.join("target/judges/pdf");
+    let _ = std::fs::remove_dir_all(&folder);
+    if !cargo(root, &["run", "--example", "samples", "--", &folder.to_string_lossy()])?.success() {
+        bail!("the samples cannot be rendered");
+    }
+    Ok(folder)
+}
+
+fn cargo(root: &Path, arguments: &[&str]) -> Result<ExitStatus> {
+    let mut cargo = Command::new("cargo");
+    cargo.arg(arguments[0]).args(["--quiet", "--release", "--package", PACKAGE]).args(&arguments[1..]);
+    child::run(cargo.current_dir(root))
+}
+
 /// How fast it is, on one core and in process.
 pub fn bench(root: &Path) -> Result<()> {
-    let mut cargo = Command::new("cargo");
-    cargo.args([
-        "run",
-        "--quiet",
-        "--release",
-        "--package",
-        PACKAGE,
-        "--example",
-        "samples",
-        "--",
-        "--bench",
-    ]);
-    if child::run(cargo.current_dir(root))?.success() { Ok(()) } else { bail!("the renderer's bench failed") }
+    let bench = cargo(root, &["run", "--example", "samples", "--", "--bench"])?;
+    if bench.success() { Ok(()) } else { bail!("the renderer's bench failed") }
 }

@@ -54,7 +54,8 @@ pub struct Api {
 impl Api {
     /// Starts the server.
     pub async fn start(options: &Options) -> Outcome<Api> {
-        let server = Server::start(options).await?;
+        let (program, data_dir) = (options.program.clone(), options.data_dir.clone());
+        let server = Server::start(program, data_dir, options.template.as_deref()).await?;
         let client =
             Client::builder().timeout(Duration::from_secs(600)).build().map_err(|e| e.to_string())?;
         let admin = server.said["tokens"]["super_admin"].as_str().unwrap_or_default().to_owned();

@@ -148,7 +148,7 @@ impl Checks {
             "SELECT invoice_id, issue_date, due_cents FROM invoices WHERE tenant_id = $1 AND number IS NOT NULL
                AND document_type = 'invoice' AND {which} ORDER BY finalized_at DESC, number DESC LIMIT 20"
         );
-        let rows = self.db().await?.client.query(&sql, &[&tenant]).await.map_err(words)?;
+        let rows = self.db().await?.query(&sql, &[&tenant]).await?;
         let open = |row: Row| {
             let id: Uuid = row.get(0);
             Open { id: id.to_string(), issue_date: row.get(1), due_cents: row.get(2) }
@@ -160,14 +160,14 @@ impl Checks {
     pub async fn after_day(&mut self, life: &mut Life, now: DateTime<Utc>) -> Outcome {
         let instant = now.to_rfc3339();
         let db = self.db().await?;
-        let asked = db.never.iter().map(|(_, sql)| {
+        let asked = NEVER.iter().map(|(_, sql)| {
             let now: &(dyn ToSql + Sync) = &instant;
-            let values = if sql.params().is_empty() { vec![] } else { vec![now] };
-            let client = &db.client;
-            async move { client.query(sql, &values).await }
+            let values = if sql.contains("$1") { vec![now] } else { vec![] };
+            let db = &db;
+            async move { db.query(sql, &values).await }
         });
-        let answers = try_join_all(asked).await.map_err(words)?;
-        for ((name, _), rows) in db.never.iter().zip(answers) {
+        let answers = try_join_all(asked).await?;
+        for ((name, _), rows) in NEVER.iter().zip(answers) {
             if let Some(row) = rows.first() {
                 let text = |n: usize| row.get::<_, Option<String>>(n).unwrap_or_default();
                 return Err(format!("{name}: {} {} {}", text(0), text(1), text(2)));
@@ -187,13 +187,12 @@ impl Checks {
 
     /// Usage: the sums in the totals are those of the events that were accepted.
     async fn counted_is_accepted(&self, life: &Life) -> Outcome {
-        let rows = self.db().await?.client.query(
+        let rows = self.db().await?.query(
                 "SELECT t.tenant_id, s.slug, sum(t.value)::text FROM usage_segment_totals t JOIN metrics m USING (metric_id)
                  JOIN services s ON s.service_id = m.service_id WHERE m.slug = 'calls' GROUP BY 1, 2",
                 &[],
             )
-            .await
-            .map_err(words)?;
+            .await?;
         let mut counted: BTreeMap<(String, String), Decimal> = BTreeMap::new();
         for row in rows {
             counted.insert((row.get(0), row.get(1)), decimal(row.get(2))?);
@@ -211,15 +210,14 @@ impl Checks {
 
     /// States: each event of a subscription starts where the one before ended, along the table.
     async fn states_follow_the_table(&mut self) -> Outcome {
-        let rows = self.db().await?.client.query(
+        let rows = self.db().await?.query(
                 "SELECT id, object_id, event_type, data ->> 'previous_status',
                    COALESCE(data ->> 'status', CASE event_type WHEN 'subscription.suspended' THEN 'suspended' END), data ->> 'terminal_state'
                  FROM outbox_events WHERE event_type LIKE 'subscription.%'
                    AND (data ?| '{status,terminal_state}' OR event_type = 'subscription.suspended') ORDER BY object_id, sequence",
                 &[],
             )
-            .await
-            .map_err(words)?;
+            .await?;
         for row in rows {
             if !self.events_seen.insert(row.get(0)) {
                 continue;
@@ -244,7 +242,6 @@ impl Checks {
         let rows = self
             .db()
             .await?
-            .client
             .query(
                 "SELECT i.invoice_id, i.tenant_id, i.number, o.content, i.issue_date
                  FROM invoices i JOIN invoice_originals o USING (tenant_id, invoice_id)
@@ -252,8 +249,7 @@ impl Checks {
                  ORDER BY i.finalized_at, i.number",
                 &[&since, &self.seen],
             )
-            .await
-            .map_err(words)?;
+            .await?;
         self.seen.extend(rows.iter().map(|row| row.get::<_, Uuid>(0)));
         Ok(rows)
     }
@@ -299,13 +295,13 @@ impl Checks {
     async fn lines(&self, tenant_id: &str, invoice_id: Uuid) -> Outcome<Vec<Row>> {
         let sql = "SELECT l.kind, l.amount_cents, l.explanation FROM invoice_lines l JOIN invoices i USING (tenant_id, invoice_id)
              WHERE l.tenant_id = $1 AND l.invoice_id = $2 AND i.document_type = 'invoice' ORDER BY l.order_index";
-        self.db().await?.client.query(sql, &[&tenant_id, &invoice_id]).await.map_err(words)
+        self.db().await?.query(sql, &[&tenant_id, &invoice_id]).await
     }
 
     /// The tenant's documents that have a number.
     pub async fn documents_of(&self, tenant: &str) -> Outcome<Vec<Uuid>> {
         let sql = "SELECT invoice_id FROM invoices WHERE tenant_id = $1 AND number IS NOT NULL";
-        let rows = self.db().await?.client.query(sql, &[&tenant]).await.map_err(words)?;
+        let rows = self.db().await?.query(sql, &[&tenant]).await?;
         Ok(rows.into_iter().map(|row| row.get(0)).collect())
     }
 
@@ -345,8 +341,7 @@ impl Checks {
                      WHERE l.tenant_id = $1 AND l.invoice_id = ANY (array_agg(new.invoice_id)))
              FROM new WHERE finalized_at = first AND (document_type = 'credit_note' OR place = 1) HAVING 0 < count(*)";
         let currency = &watched.shown.currency;
-        let rows =
-            self.db().await?.client.query(sql, &[&tenant, currency, &watched.known]).await.map_err(words)?;
+        let rows = self.db().await?.query(sql, &[&tenant, currency, &watched.known]).await?;
         Ok(rows.first().map(|row| Foreseen {
             currency: currency.clone(),
             date: row.get(0),
@@ -358,14 +353,13 @@ impl Checks {
 
     /// When nothing is left to come: what was used in a segment that was billed is what its lines add up to.
     pub async fn at_the_end(&self, life: &Life) -> Outcome {
-        let rows = self.db().await?.client.query(
+        let rows = self.db().await?.query(
                 "SELECT l.explanation, l.amount_cents FROM invoice_lines l JOIN invoices i USING (tenant_id, invoice_id)
                  WHERE i.document_type = 'invoice' AND i.status NOT IN ('draft', 'void') AND l.kind IN ('usage', 'minimum', 'correction')
                    AND l.explanation ? 'segment_id' ORDER BY i.finalized_at",
                 &[],
             )
-            .await
-            .map_err(words)?;
+            .await?;
         let mut segments: BTreeMap<(String, String), (i64, Value)> = BTreeMap::new();
         for row in rows {
             let explanation: Value = row.get(0);
@@ -407,8 +401,8 @@ impl Checks {
     async fn counted(&self, segment_id: &str, metric: &str) -> Outcome<Option<Decimal>> {
         let sql = "SELECT sum(t.value)::text FROM usage_segment_totals t JOIN metrics m USING (metric_id)
              WHERE t.segment_id = $1::text::uuid AND m.slug = $2";
-        let row = self.db().await?.client.query_one(sql, &[&segment_id, &metric]).await.map_err(words)?;
-        row.get::<_, Option<&str>>(0).map(decimal).transpose()
+        let rows = self.db().await?.query(sql, &[&segment_id, &metric]).await?;
+        rows.first().and_then(|row| row.get::<_, Option<&str>>(0)).map(decimal).transpose()
     }
 }
 
@@ -416,23 +410,31 @@ fn decimal(text: &str) -> Outcome<Decimal> {
     text.parse().map_err(|e| format!("{text}: {e}"))
 }
 
-/// A connection, and what is asked on it after each day.
+/// A connection, and what was asked on it, prepared: the same is asked thousands of times.
 #[derive(Debug)]
 struct Connected {
     client: Client,
-    /// [`NEVER`], prepared: they are asked thousands of times.
-    never: Vec<(&'static str, Statement)>,
+    prepared: Mutex<HashMap<String, Statement>>,
 }
 
 impl Connected {
     async fn new(url: &str) -> Outcome<Connected> {
         let (client, connection) = tokio_postgres::connect(url, NoTls).await.map_err(words)?;
         tokio::spawn(connection);
-        let mut never = Vec::new();
-        for (name, sql) in NEVER {
-            never.push((name, client.prepare(sql).await.map_err(words)?));
-        }
-        Ok(Connected { client, never })
+        Ok(Connected { client, prepared: Mutex::default() })
+    }
+
+    async fn query(&self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Outcome<Vec<Row>> {
+        let known = self.prepared.lock().await.get(sql).cloned();
+        let statement = match known {
+            Some(statement) => statement,
+            None => {
+                let new = self.client.prepare(sql).await.map_err(words)?;
+                self.prepared.lock().await.insert(sql.to_owned(), new.clone());
+                new
+            }
+        };
+        self.client.query(&statement, values).await.map_err(words)
     }
 }
 

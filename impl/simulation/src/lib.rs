@@ -47,6 +47,8 @@ pub struct Options {
     pub program: PathBuf,
     /// Folder of the server's data, empty or not there.
     pub data_dir: PathBuf,
+    /// A folder made by [`prepare`], which the server begins with a copy of.
+    pub template: Option<PathBuf>,
     /// Whether to print each thing that happens.
     pub trace: bool,
 }
@@ -94,6 +96,16 @@ impl fmt::Display for Failure {
 /// What goes wrong inside: words for [`Failure`].
 type Outcome<T = ()> = Result<T, String>;
 
+/// Makes what each simulation begins with: a server's folder with an empty database in it. To copy it takes a tenth of the
+/// time.
+///
+/// # Errors
+/// When the server does not start or stop.
+pub async fn prepare(program: PathBuf, data_dir: PathBuf) -> Result<(), String> {
+    let mut server = server::Server::start(program, data_dir, None).await?;
+    server.stop().await
+}
+
 /// Runs a simulation to its last day, or to the first thing that does not hold.
 ///
 /// # Errors
@@ -118,7 +130,7 @@ async fn simulate(
     let mut rng = StdRng::seed_from_u64(options.seed);
     let mut api = Api::start(options).await?;
     api.clock(start).await?;
-    let world = World::make(&mut api, &mut rng, options.tenants).await?;
+    let world = World::make(&mut api, &mut rng, options).await?;
     let mut life = Life::new(world, options.trace);
     let mut checks = invariants::Checks::connect(&api).await?;
     for n in 0..options.days {

@@ -1,7 +1,7 @@
 //! The development server as a process: started, killed at any moment, and started again on what it left.
-use crate::{Options, Outcome};
+use crate::Outcome;
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
@@ -21,20 +21,26 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts one on an empty folder, on any port that is free.
-    pub async fn start(options: &Options) -> Outcome<Server> {
-        let mut server = Server {
-            program: options.program.clone(),
-            data_dir: options.data_dir.clone(),
-            port: 0,
-            child: None,
-            said: Value::Null,
-        };
-        server.spawn(true).await?;
+    /// Starts one on an empty folder, or on a copy of `template`, on any port that is free.
+    pub async fn start(program: PathBuf, data_dir: PathBuf, template: Option<&Path>) -> Outcome<Server> {
+        let mut server = Server { program, data_dir, port: 0, child: None, said: Value::Null };
+        if let Some(template) = template {
+            server.copy(template).await?;
+        }
+        server.spawn(template.is_none()).await?;
         let address = server.said["base_url"].as_str().unwrap_or_default();
         let port = address.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
         server.port = port.ok_or("the server says no address")?;
         Ok(server)
+    }
+
+    /// Copies a folder, with the owners of its files: the database may belong to another user.
+    async fn copy(&self, template: &Path) -> Outcome {
+        let dir = &self.data_dir;
+        std::fs::create_dir_all(dir).map_err(|e| format!("cannot create {}: {e}", dir.display()))?;
+        let copied = Command::new("cp").arg("-a").arg(template.join(".")).arg(dir).status().await;
+        let copied = copied.map_err(|e| format!("cannot copy {}: {e}", template.display()))?;
+        if copied.success() { Ok(()) } else { Err(format!("cannot copy {}: {copied}", template.display())) }
     }
 
     /// Kills it as a failing machine would.

@@ -1,7 +1,7 @@
 //! What there is on the first day: sellers in several countries and timezones, tenants of every VAT kind, and services
 //! with plans and packs of all prices.
-use crate::Outcome;
 use crate::api::Api;
+use crate::{Options, Outcome};
 use rand::Rng;
 use rand::rngs::StdRng;
 use reqwest::Method;
@@ -96,7 +96,7 @@ const BUYERS: [Buyer; 9] = [
 
 impl World {
     /// Makes it.
-    pub async fn make(api: &mut Api, rng: &mut StdRng, tenants: usize) -> Outcome<World> {
+    pub async fn make(api: &mut Api, rng: &mut StdRng, options: &Options) -> Outcome<World> {
         let admin = api.admin.clone();
         for (id, country, timezone, vat_number, address, postal_code, city) in SELLERS {
             let mut partner = json!({
@@ -114,16 +114,17 @@ impl World {
             services.push(service(api, rng, slug).await?);
         }
         let packs = packs(api, &services).await?;
-        let mut made = Vec::with_capacity(tenants);
-        for n in 0..tenants {
-            made.push(tenant(api, rng, n).await?);
+        let mut made = Vec::with_capacity(options.tenants);
+        for n in 0..options.tenants {
+            // With a tenant or two each seed has another seller.
+            let (partner, ..) = SELLERS[(n + options.seed as usize) % SELLERS.len()];
+            made.push(tenant(api, rng, partner, n).await?);
         }
         Ok(World { tenants: made, services, packs })
     }
 }
 
-async fn tenant(api: &mut Api, rng: &mut StdRng, n: usize) -> Outcome<Tenant> {
-    let (partner, ..) = SELLERS[n % SELLERS.len()];
+async fn tenant(api: &mut Api, rng: &mut StdRng, partner: &str, n: usize) -> Outcome<Tenant> {
     let id = format!("tnt_{n:03}");
     let token = api.token(&["--role", "tenant_admin", "--tenant", &id, "--partner", partner]).await?;
     let profile = profile(rng, n);

@@ -20,6 +20,7 @@ use crate::op::OpContext;
 use crate::payments;
 use crate::settings::{self, Settings};
 use chrono::NaiveDate;
+use futures::try_join;
 use scaicontrol_domain::cost;
 use scaicontrol_domain::invoice::{LineKind, due_date};
 use scaicontrol_domain::ledger::Document;
@@ -48,12 +49,15 @@ pub async fn in_tx(
     invoice_id: Uuid,
 ) -> Result<InvoiceDetailResponse> {
     let draft = store::lock_draft(conn, invoice_id).await?;
-    let before = store::lines(conn, &draft.tenant_id, invoice_id).await?;
+    let shared: &Conn = conn;
+    let (before, settings, parties) =
+        try_join!(store::lines(shared, &draft.tenant_id, invoice_id), settings::load(shared), async {
+            Ok(Parties::load(shared, &draft.tenant_id, &draft.partner_id).await)
+        })?;
     if before.is_empty() {
         return Err(Error::field("line_items", "an invoice needs at least one line"));
     }
-    let settings = settings::load(conn).await?;
-    let parties = Parties::load(conn, &draft.tenant_id, &draft.partner_id).await?;
+    let parties = parties?;
     let currency = Currency::parse(&draft.currency).map_err(Error::internal)?;
     let timezone = parse_timezone(&parties.seller.timezone).map_err(Error::internal)?;
     let issue_date = local_date(op.now, timezone).map_err(Error::internal)?;

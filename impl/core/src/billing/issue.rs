@@ -8,17 +8,19 @@ use super::{drafts, view};
 use crate::audit;
 use crate::db::Conn;
 use crate::db::statement::statement;
+use crate::documents::original::Circumstances;
 use crate::documents::{self, original, pdf};
 use crate::error::{Error, Result};
 use crate::ledger;
 use crate::op::OpContext;
 use chrono::{Datelike, NaiveDate};
 use diesel::sql_types::{BigInt, Integer, Text, Uuid as SqlUuid};
-use diesel_async::RunQueryDsl;
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use futures::try_join;
 use scaicontrol_domain::invoice::{DocumentNumber, DocumentType};
 use scaicontrol_domain::ledger::{Document, finalize_journal};
 use scaicontrol_domain::money::{Cents, Currency};
+use scaicontrol_einvoice::Format;
 use scaicontrol_types::{InvoiceDetailResponse, PaymentResponse, VatDetails};
 
 /// A document that is complete but for its number.
@@ -60,11 +62,17 @@ pub async fn issue(
         kind: document_type.as_str(),
         invoice_id: Some(row.invoice_id),
     };
-    ledger::post(conn, op, posting, &entries).await?;
-    let checked =
-        einvoice(conn, &row, lines, document, placeholder(prefix, document_type, issue_date)).await?;
+    // None of these needs another, so they go together.
+    let shared: &Conn = conn;
+    let ((), about, format, ()) = try_join!(
+        ledger::post(shared, op, posting, &entries),
+        documents::circumstances(shared, &row, lines),
+        original::format_of(shared, &row),
+        pdf::queue(shared, op, &row)
+    )?;
+    let about = Circumstances { credit_applied_cents: document.credit_applied.0, ..about };
+    let checked = einvoice(&row, lines, &about, format, placeholder(prefix, document_type, issue_date))?;
     let fell_back = checked.fell_back.clone();
-    pdf::queue(conn, op, &row).await?;
     row.number = Some(take_number(conn, &row, document_type, prefix, issue_date).await?);
     let original = original::numbered(op, &row, checked)?;
     let after = view::with_payments(&row, lines, paid)?;
@@ -84,18 +92,15 @@ pub async fn issue(
 
 /// The document as an electronic invoice, checked by every rule with a number of the same form in the place of its own. A
 /// credit note comes in the format of its invoice, an invoice in the one that its buyer prefers.
-async fn einvoice(
-    conn: &mut Conn,
+fn einvoice(
     row: &InvoiceRow,
     lines: &[LineRow],
-    document: &Document,
+    about: &Circumstances,
+    format: Format,
     placeholder: Option<String>,
 ) -> Result<original::Checked> {
-    let mut about = documents::circumstances(conn, row, lines).await?;
-    about.credit_applied_cents = document.credit_applied.0;
     let numbered = InvoiceRow { number: placeholder, ..row.clone() };
-    let format = original::format_of(conn, row).await?;
-    original::check(original::document(&numbered, lines, &about)?, format)
+    original::check(original::document(&numbered, lines, about)?, format)
 }
 
 /// A number of the form that the document's own will have.
@@ -139,7 +144,9 @@ async fn take_number(
     let first = first.ok_or_else(|| Error::internal("a number that cannot be written"))?.to_string();
     let (head, _) = first.rsplit_once('-').ok_or_else(|| Error::internal("a number without a sequence"))?;
     let shared: &Conn = conn;
-    let (mut before, mut after) = (shared, shared);
+    let (mut first_of_all, mut before, mut after) = (shared, shared, shared);
+    // What would be asked of the journal at the commit is asked now, while nobody waits.
+    let balanced = first_of_all.batch_execute("SET CONSTRAINTS ledger_entries_balanced IMMEDIATE");
     let series = format!("{} {} {}", row.partner_id, document_type.as_str(), issue_date.year());
     let wait = statement::<()>("SELECT pg_advisory_xact_lock(hashtextextended($1, 7))");
     let wait = wait.bind::<Text, _>(series);
@@ -159,8 +166,8 @@ async fn take_number(
     .bind::<Text, _>(head)
     .bind::<Text, _>(&row.tenant_id)
     .bind::<SqlUuid, _>(row.invoice_id);
-    let (_, (number, value)): (usize, (String, i64)) =
-        try_join!(wait.execute(&mut before), take.get_result(&mut after))?;
+    let ((), _, (number, value)): ((), usize, (String, i64)) =
+        try_join!(balanced, wait.execute(&mut before), take.get_result(&mut after))?;
     let sequence = u64::try_from(value).map_err(Error::internal)?;
     let read: DocumentNumber = number.parse().map_err(Error::internal)?;
     if DocumentNumber::new(prefix, document_type, issue_date.year(), sequence) != Some(read) {

@@ -7,7 +7,7 @@
 use super::store::LineRow;
 use crate::db::Conn;
 use crate::db::schema::invoice_line_parts;
-use crate::db::statement::statement;
+use crate::db::statement::{kept_rows, statement};
 use crate::error::{Error, Result};
 use crate::settings::Settings;
 use diesel::prelude::*;
@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 /// A row of `invoice_line_parts`.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable, Insertable)]
-#[diesel(table_name = invoice_line_parts)]
+#[diesel(table_name = invoice_line_parts, treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "the columns are described in the migration")]
 pub struct PartRow {
     pub tenant_id: String,
@@ -108,7 +108,8 @@ pub fn by_service(lines: &[LineRow], parts: &[PartRow]) -> Vec<(Option<String>, 
 pub async fn insert(conn: &mut Conn, parts: &[PartRow]) -> Result<()> {
     // A statement holds at most 65,535 parameters.
     for chunk in parts.chunks(1_000) {
-        diesel::insert_into(invoice_line_parts::table).values(chunk).execute(conn).await?;
+        let rows = diesel::insert_into(invoice_line_parts::table).values(chunk);
+        kept_rows(chunk.len(), rows).execute(conn).await?;
     }
     Ok(())
 }

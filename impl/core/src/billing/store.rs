@@ -1,20 +1,21 @@
 //! SQL of invoices, their lines and the items that they bill.
 use crate::db::page::PageRequest;
 use crate::db::schema::{billed_items, invoice_lines, invoices, services, tenants};
+use crate::db::statement::{kept, kept_rows, statement};
 use crate::db::{COUNTED, Conn, count_up_to};
 use crate::error::{Error, Result};
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Bool, Date, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Bool, Date, Jsonb, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use rust_decimal::Decimal;
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 /// A row of `invoices`.
 #[derive(Clone, Debug, Queryable, Selectable, Insertable, AsChangeset, Identifiable, Serialize)]
-#[diesel(table_name = invoices, primary_key(tenant_id, invoice_id), treat_none_as_null = true)]
+#[diesel(table_name = invoices, primary_key(tenant_id, invoice_id), treat_none_as_null = true, treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "the columns are described in the specification")]
 pub struct InvoiceRow {
     pub tenant_id: String,
@@ -55,7 +56,7 @@ pub struct InvoiceRow {
 #[derive(
     Clone, Debug, PartialEq, Queryable, Selectable, Insertable, AsChangeset, Identifiable, Serialize,
 )]
-#[diesel(table_name = invoice_lines, primary_key(tenant_id, line_item_id), treat_none_as_null = true)]
+#[diesel(table_name = invoice_lines, primary_key(tenant_id, line_item_id), treat_none_as_null = true, treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "the columns are described in the specification")]
 pub struct LineRow {
     pub tenant_id: String,
@@ -148,7 +149,7 @@ pub async fn insert(conn: &mut Conn, row: &InvoiceRow) -> Result<()> {
 
 /// Writes every column of the document back.
 pub async fn save(mut conn: &Conn, row: &InvoiceRow) -> Result<()> {
-    diesel::update(row).set(row).execute(&mut conn).await?;
+    kept(diesel::update(row).set(row)).execute(&mut conn).await?;
     Ok(())
 }
 
@@ -159,20 +160,21 @@ pub async fn delete(conn: &mut Conn, row: &InvoiceRow) -> Result<()> {
 }
 
 /// The lines of a document, in order.
-pub async fn lines(conn: &mut Conn, tenant_id: &str, invoice_id: Uuid) -> Result<Vec<LineRow>> {
+pub async fn lines(mut conn: &Conn, tenant_id: &str, invoice_id: Uuid) -> Result<Vec<LineRow>> {
     use invoice_lines as t;
     let lines = t::table
         .filter(t::tenant_id.eq(tenant_id).and(t::invoice_id.eq(invoice_id)))
         .select(LineRow::as_select())
         .order(t::order_index);
-    Ok(lines.load(conn).await?)
+    Ok(lines.load(&mut conn).await?)
 }
 
 /// Adds lines.
 pub async fn insert_lines(conn: &mut Conn, lines: &[LineRow]) -> Result<()> {
     // A statement holds at most 65,535 parameters.
     for chunk in lines.chunks(1_000) {
-        diesel::insert_into(invoice_lines::table).values(chunk).execute(conn).await?;
+        let rows = diesel::insert_into(invoice_lines::table).values(chunk);
+        kept_rows(chunk.len(), rows).execute(conn).await?;
     }
     Ok(())
 }
@@ -180,20 +182,41 @@ pub async fn insert_lines(conn: &mut Conn, lines: &[LineRow]) -> Result<()> {
 /// Makes `new` the lines of a draft: what is not among them goes, what differs from `old` is written.
 pub async fn replace_lines(conn: &mut Conn, old: &[LineRow], new: &[LineRow]) -> Result<()> {
     use invoice_lines as t;
-    let by_id = |lines: &[LineRow]| -> HashMap<Uuid, LineRow> {
-        lines.iter().map(|line| (line.line_item_id, line.clone())).collect()
-    };
-    let (before, after) = (by_id(old), by_id(new));
-    // Nothing refers to the lines of a draft, so one that changed is taken out and put in: two statements for all of them.
-    let is_gone = |line: &&LineRow| after.get(&line.line_item_id) != Some(line);
-    let gone: Vec<Uuid> = old.iter().filter(is_gone).map(|line| line.line_item_id).collect();
+    let before: HashMap<Uuid, &LineRow> = old.iter().map(|line| (line.line_item_id, line)).collect();
+    let after: HashSet<Uuid> = new.iter().map(|line| line.line_item_id).collect();
+    let gone: Vec<Uuid> = before.keys().filter(|id| !after.contains(id)).copied().collect();
     if let Some(first) = old.first().filter(|_| !gone.is_empty()) {
         let gone = t::table.filter(t::tenant_id.eq(&first.tenant_id).and(t::line_item_id.eq_any(gone)));
         diesel::delete(gone).execute(conn).await?;
     }
-    let is_new = |line: &&LineRow| before.get(&line.line_item_id) != Some(line);
-    let added: Vec<LineRow> = new.iter().filter(is_new).cloned().collect();
-    insert_lines(conn, &added).await
+    let (kept, added): (Vec<&LineRow>, Vec<&LineRow>) =
+        new.iter().partition(|line| before.contains_key(&line.line_item_id));
+    let changed: Vec<&LineRow> =
+        kept.into_iter().filter(|line| before.get(&line.line_item_id) != Some(line)).collect();
+    if let Some(first) = changed.as_slice().first() {
+        update_lines(conn, &first.tenant_id, &changed).await?;
+    }
+    insert_lines(conn, &added.into_iter().cloned().collect::<Vec<_>>()).await
+}
+
+/// Writes back what may change of a draft's lines: one statement, however many there are.
+async fn update_lines(conn: &mut Conn, tenant_id: &str, lines: &[&LineRow]) -> Result<()> {
+    // In a query of its own the value is any to the planner: for the very one it would plan at every call.
+    let update = statement::<()>(
+        "UPDATE invoice_lines AS l SET (order_index, kind, description, quantity, unit_label, unit_price_cents, unit_divisor,
+           amount_cents, requested_tax_rate, requested_tax_category, tax_rate, tax_category, tax_cents, tax_date, period_start,
+           period_end, subscription_id, service_id, service_slug, plan_key, metric_slug, billed_item_id, explanation,
+           platform_cost_cents)
+         = (n.order_index, n.kind, n.description, n.quantity, n.unit_label, n.unit_price_cents, n.unit_divisor, n.amount_cents,
+           n.requested_tax_rate, n.requested_tax_category, n.tax_rate, n.tax_category, n.tax_cents, n.tax_date, n.period_start,
+           n.period_end, n.subscription_id, n.service_id, n.service_slug, n.plan_key, n.metric_slug, n.billed_item_id,
+           n.explanation, n.platform_cost_cents)
+         FROM jsonb_populate_recordset(NULL::invoice_lines, (SELECT $1::jsonb)) AS n
+         WHERE l.tenant_id = $2 AND l.line_item_id = n.line_item_id",
+    );
+    let rows = serde_json::to_value(lines).map_err(Error::internal)?;
+    let written = update.bind::<Jsonb, _>(rows).bind::<Text, _>(tenant_id).execute(conn).await?;
+    if written == lines.len() { Ok(()) } else { Err(Error::internal("a line that changed is not there")) }
 }
 
 /// Frees what the given lines billed, so that the next run bills it again; or, waived, keeps it spent for good.
@@ -201,10 +224,8 @@ pub async fn release_items(conn: &mut Conn, tenant_id: &str, item_ids: &[Uuid], 
     use billed_items as t;
     let items = t::table.filter(t::tenant_id.eq(tenant_id).and(t::billed_item_id.eq_any(item_ids)));
     let status = if waive { "spent" } else { "due" };
-    diesel::update(items)
-        .set((t::status.eq(status), t::waived.eq(waive), t::invoice_id.eq(None::<Uuid>)))
-        .execute(conn)
-        .await?;
+    let freed = (t::status.eq(status), t::waived.eq(waive), t::invoice_id.eq(None::<Uuid>));
+    kept(diesel::update(items).set(freed)).execute(conn).await?;
     Ok(())
 }
 

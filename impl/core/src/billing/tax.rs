@@ -8,6 +8,7 @@ use crate::subscriptions::view::parse;
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
+use futures::try_join;
 use rust_decimal::Decimal;
 use scaicontrol_domain::ledger::Tax;
 use scaicontrol_domain::money::{Cents, Currency};
@@ -93,16 +94,14 @@ impl Parties {
     /// Loads both, and checks that they hold what every document needs.
     ///
     /// Errors: 400 naming every missing field, `billing_profile.…` or `partner.…`.
-    pub async fn load(conn: &mut Conn, tenant_id: &str, partner_id: &str) -> Result<Self> {
-        let buyer = billing_profiles::table
-            .find(tenant_id)
-            .select(BuyerRow::as_select())
-            .first(conn)
-            .await
-            .optional()?;
-        let seller: SellerRow =
-            partners::table.find(partner_id).select(SellerRow::as_select()).first(conn).await?;
-        let buyer: BuyerRow = buyer.ok_or_else(|| Error::field("billing_profile", "the tenant has none"))?;
+    pub async fn load(conn: &Conn, tenant_id: &str, partner_id: &str) -> Result<Self> {
+        let (mut for_buyer, mut for_seller) = (conn, conn);
+        let buyer = billing_profiles::table.find(tenant_id).select(BuyerRow::as_select());
+        let seller = partners::table.find(partner_id).select(SellerRow::as_select());
+        let (buyer, seller): (Vec<BuyerRow>, SellerRow) =
+            try_join!(buyer.load(&mut for_buyer), seller.first(&mut for_seller))?;
+        let buyer =
+            buyer.into_iter().next().ok_or_else(|| Error::field("billing_profile", "the tenant has none"))?;
         let parties = Parties { seller, buyer };
         let missing = parties.missing();
         if missing.is_empty() { Ok(parties) } else { Err(Error::fields(missing)) }

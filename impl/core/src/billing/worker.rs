@@ -7,25 +7,19 @@ use crate::error::{Error, Result};
 use crate::op::{OpContext, Scope};
 use crate::settings;
 use crate::workers::Done;
+use crate::workers::NextDue;
 use chrono::{DateTime, Utc};
-use diesel::sql_types::{BigInt, Bool, Nullable, Timestamptz};
+use diesel::sql_types::{BigInt, Bool, Timestamptz};
 use diesel_async::RunQueryDsl;
 use std::time::Instant;
 
-/// When something next falls due: an item, another try of a draft that was refused, or of an account that is parked.
-pub async fn next_due(conn: &mut Conn, after: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
-    let mut next = None;
-    for source in [
-        "SELECT min(due_at) FROM billed_items WHERE status = 'due' AND due_at > $1",
-        "SELECT min(try_at) FROM run_drafts WHERE try_at > $1",
-        "SELECT min(try_at) FROM billing_parked WHERE try_at > $1",
-    ] {
-        let query = statement::<Nullable<Timestamptz>>(source);
-        let due: Option<DateTime<Utc>> = query.bind::<Timestamptz, _>(after).get_result(conn).await?;
-        next = next.into_iter().chain(due).min();
-    }
-    Ok(next)
-}
+/// When something falls due: an item, usage that came after its segment was billed, another try of a draft that was refused,
+/// or of an account that is parked.
+pub const NEXT_DUE: NextDue = "SELECT LEAST(
+       (SELECT min(due_at) FROM billed_items WHERE status = 'due' AND due_at > $1),
+       (SELECT min(marked_at) FROM late_usage WHERE marked_at > $1),
+       (SELECT min(try_at) FROM run_drafts WHERE try_at > $1),
+       (SELECT min(try_at) FROM billing_parked WHERE try_at > $1))";
 
 /// Bills, issues and sends what is due by now.
 ///

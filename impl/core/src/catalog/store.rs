@@ -19,7 +19,7 @@ use uuid::Uuid;
 #[derive(
     Clone, Debug, PartialEq, Queryable, Selectable, QueryableByName, Insertable, AsChangeset, Serialize,
 )]
-#[diesel(table_name = services, primary_key(service_id), treat_none_as_null = true, check_for_backend(Pg))]
+#[diesel(table_name = services, primary_key(service_id), treat_none_as_null = true, check_for_backend(Pg), treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "the columns are described where the table is made")]
 pub struct ServiceRow {
     pub service_id: Uuid,
@@ -70,7 +70,7 @@ impl ServiceRow {
 
 /// Something that a service measures.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable, Insertable, AsChangeset, Serialize)]
-#[diesel(table_name = metrics, primary_key(metric_id), check_for_backend(Pg))]
+#[diesel(table_name = metrics, primary_key(metric_id), check_for_backend(Pg), treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "the columns are described where the table is made")]
 pub struct MetricRow {
     pub metric_id: Uuid,
@@ -84,7 +84,7 @@ pub struct MetricRow {
 
 /// A plan, without its prices.
 #[derive(Clone, Debug, PartialEq, Queryable, Selectable, Insertable, AsChangeset, Serialize)]
-#[diesel(table_name = plans, primary_key(plan_id), treat_none_as_null = true, check_for_backend(Pg))]
+#[diesel(table_name = plans, primary_key(plan_id), treat_none_as_null = true, check_for_backend(Pg), treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "the columns are described where the table is made")]
 pub struct PlanRow {
     pub plan_id: Uuid,
@@ -109,7 +109,7 @@ pub struct PlanRow {
 /// What a plan costs from one instant on. Rows are added, never changed; `valid_from` never falls from one version to
 /// the next.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable, Insertable, Serialize)]
-#[diesel(table_name = plan_versions, check_for_backend(Pg))]
+#[diesel(table_name = plan_versions, check_for_backend(Pg), treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "the columns are described where the table is made")]
 pub struct VersionRow {
     pub plan_id: Uuid,
@@ -121,7 +121,7 @@ pub struct VersionRow {
 
 /// One tier of a version.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable, QueryableByName, Insertable, Serialize)]
-#[diesel(table_name = pricing_tiers, check_for_backend(Pg))]
+#[diesel(table_name = pricing_tiers, check_for_backend(Pg), treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "the columns are described where the table is made")]
 pub struct TierRow {
     pub plan_id: Uuid,

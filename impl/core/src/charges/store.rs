@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 /// A row of `service_charges`.
 #[derive(Clone, Debug, Queryable, Selectable, Insertable, Serialize)]
-#[diesel(table_name = service_charges)]
+#[diesel(table_name = service_charges, treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "the columns are described where the table is made")]
 pub struct ChargeRow {
     pub tenant_id: String,

@@ -3,6 +3,7 @@
 //! The key is locked first, so that of two requests at once the second is refused and not made to wait; the answer is
 //! stored in the transaction of the effect, so that there is never one without the other.
 use super::Conn;
+use super::statement::kept;
 use crate::error::{Error, Result};
 use crate::op::{Idempotency, OpContext};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -56,20 +57,17 @@ pub async fn find<T: DeserializeOwned>(
     }
     // Before anything of the table is read: to make the day's partition takes the table for itself, and of two that
     // have read in it and both want that, one must give up.
-    diesel::sql_query("SELECT sc_partition_ensure('idempotency_keys', ($1 AT TIME ZONE 'UTC')::date, 1)")
-        .bind::<Timestamptz, _>(op.now)
-        .execute(conn)
-        .await?;
+    let partition =
+        diesel::sql_query("SELECT sc_partition_ensure('idempotency_keys', ($1 AT TIME ZONE 'UTC')::date, 1)")
+            .bind::<Timestamptz, _>(op.now);
+    kept(partition).execute(conn).await?;
     let since: DateTime<Utc> = op.now - TimeDelta::hours(KEPT_HOURS);
-    let stored: Option<Stored> =
-        diesel::sql_query("SELECT fingerprint, response FROM sc_idempotency_find($1, $2, $3, $4)")
-            .bind::<Text, _>(scope)
-            .bind::<Text, _>(op.operation)
-            .bind::<Text, _>(&request.key)
-            .bind::<Timestamptz, _>(since)
-            .get_result(conn)
-            .await
-            .optional()?;
+    let stored = diesel::sql_query("SELECT fingerprint, response FROM sc_idempotency_find($1, $2, $3, $4)")
+        .bind::<Text, _>(scope)
+        .bind::<Text, _>(op.operation)
+        .bind::<Text, _>(&request.key)
+        .bind::<Timestamptz, _>(since);
+    let stored: Option<Stored> = kept(stored).get_result(conn).await.optional()?;
     match stored {
         None => Ok(None),
         Some(s) if s.fingerprint == request.fingerprint => {
@@ -86,15 +84,14 @@ pub async fn store<T: Serialize>(
     request: &Idempotency,
     answer: &T,
 ) -> Result<()> {
-    diesel::sql_query("SELECT sc_idempotency_store($1, $2, $3, $4, $5, $6)")
+    let stored = diesel::sql_query("SELECT sc_idempotency_store($1, $2, $3, $4, $5, $6)")
         .bind::<Text, _>(scope(op))
         .bind::<Text, _>(op.operation)
         .bind::<Text, _>(&request.key)
         .bind::<Binary, _>(request.fingerprint.as_slice())
         .bind::<Jsonb, _>(serde_json::to_value(answer).map_err(Error::internal)?)
-        .bind::<Timestamptz, _>(op.now)
-        .execute(conn)
-        .await?;
+        .bind::<Timestamptz, _>(op.now);
+    kept(stored).execute(conn).await?;
     Ok(())
 }
 

@@ -10,6 +10,7 @@ pub mod statement;
 
 use crate::error::{Error, Result};
 use crate::op::{OpContext, Scope};
+use deadpool::managed::QueueMode;
 use diesel::QueryResult;
 use diesel::sql_types::Text;
 use diesel_async::pooled_connection::deadpool::{Object, Pool};
@@ -67,6 +68,8 @@ impl Db {
         let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config(url, how);
         let pool = Pool::builder(manager)
             .max_size(size)
+            // The one that was used last knows its statements and its plans best, at both ends.
+            .queue_mode(QueueMode::Lifo)
             .wait_timeout(Some(wait))
             .create_timeout(Some(wait))
             .runtime(deadpool::Runtime::Tokio1)

@@ -1,8 +1,9 @@
 //! SQL text for hot paths: prepared once for each connection and then used again.
 //!
 //! `diesel::sql_query` is parsed and planned at every call. A [`Statement`] is known by its text, which is written in the
-//! source and never put together, so the connection keeps it prepared. Its rows are tuples or `Queryable` structs, read by
-//! position; the type parameter says what the columns are.
+//! source and never put together, so the connection keeps it prepared. It names its columns: a `SELECT *` would be refused
+//! once a migration adds one. Its rows are tuples or `Queryable` structs, read by
+//! position; the type parameter says what the columns are. [`kept`] does the same for what Diesel writes.
 use diesel::QueryResult;
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
@@ -82,6 +83,48 @@ impl<Columns, Values> QueryId for Statement<Columns, Values> {
 
 impl<Columns, Values> Query for Statement<Columns, Values> {
     type SqlType = Columns;
+}
+
+/// The most rows of one `INSERT` that [`kept_rows`] keeps prepared: each number of rows is a text of its own.
+const KEPT_ROWS: usize = 16;
+
+/// A statement of Diesel that the connection keeps prepared. Diesel prepares each `UPDATE` anew, because what it sets may
+/// differ from call to call; those of ours that run often set the same columns each time.
+#[derive(Debug)]
+pub struct Kept<Q> {
+    query: Q,
+    is_kept: bool,
+}
+
+/// `query`, prepared once for each connection. For statements with one text, or few.
+pub fn kept<Q>(query: Q) -> Kept<Q> {
+    Kept { query, is_kept: true }
+}
+
+/// An `INSERT` of so many rows, prepared once for each connection when they are few.
+pub fn kept_rows<Q>(rows: usize, query: Q) -> Kept<Q> {
+    Kept { query, is_kept: rows <= KEPT_ROWS }
+}
+
+impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Kept<Q> {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.query.walk_ast(out)
+    }
+
+    fn is_safe_to_cache_prepared(&self, backend: &Pg) -> QueryResult<bool> {
+        Ok(self.is_kept || self.query.is_safe_to_cache_prepared(backend)?)
+    }
+}
+
+impl<Q> QueryId for Kept<Q> {
+    type QueryId = ();
+
+    // Known by its text.
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<Q: Query> Query for Kept<Q> {
+    type SqlType = Q::SqlType;
 }
 
 #[cfg(test)]

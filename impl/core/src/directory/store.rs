@@ -2,6 +2,7 @@
 use crate::db::Conn;
 use crate::db::page::PageRequest;
 use crate::db::schema::{partners, subscriptions, tenants};
+use crate::db::statement::kept;
 use crate::error::{Error, Result, on_conflict};
 use crate::subscriptions::store::SubscriptionRow;
 use chrono::{DateTime, Utc};
@@ -16,7 +17,7 @@ use std::str::FromStr;
 #[derive(
     Clone, Debug, PartialEq, Eq, Queryable, Selectable, QueryableByName, Insertable, AsChangeset, Serialize,
 )]
-#[diesel(table_name = partners, primary_key(partner_id), treat_none_as_null = true, check_for_backend(Pg))]
+#[diesel(table_name = partners, primary_key(partner_id), treat_none_as_null = true, check_for_backend(Pg), treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "the columns are described where the table is made")]
 pub struct PartnerRow {
     pub partner_id: String,
@@ -189,7 +190,7 @@ pub async fn tenant_lock(conn: &mut Conn, tenant_id: &str) -> Result<Option<Tena
 pub async fn tenant_event(conn: &mut Conn, tenant_id: &str) -> Result<i64> {
     let next = tenants::event_sequence.eq(tenants::event_sequence + 1);
     let counted = diesel::update(tenants::table.find(tenant_id)).set(next).returning(tenants::event_sequence);
-    Ok(counted.get_result(conn).await?)
+    Ok(kept(counted).get_result(conn).await?)
 }
 
 macro_rules! tenants_found {

@@ -90,13 +90,13 @@ impl Issued {
 }
 
 /// What a document refers to and was settled with.
-pub async fn circumstances(conn: &mut Conn, row: &InvoiceRow, lines: &[LineRow]) -> Result<Circumstances> {
+pub async fn circumstances(mut conn: &Conn, row: &InvoiceRow, lines: &[LineRow]) -> Result<Circumstances> {
     use payment_allocations as a;
     let applied: Vec<i64> = a::table
         .filter(a::tenant_id.eq(&row.tenant_id).and(a::invoice_id.eq(row.invoice_id)))
         .filter(a::kind.eq("credit_applied"))
         .select(a::amount_cents)
-        .load(conn)
+        .load(&mut conn)
         .await?;
     let mut about = Circumstances { credit_applied_cents: applied.iter().sum(), ..Circumstances::default() };
     if let Some(invoice_id) = row.referenced_invoice_id

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 /// A row of `invoice_originals`.
 #[derive(Clone, Debug, Queryable, Selectable, Insertable)]
-#[diesel(table_name = invoice_originals)]
+#[diesel(table_name = invoice_originals, treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "the columns are described where the table is made")]
 pub struct OriginalRow {
     pub tenant_id: String,
@@ -95,13 +95,13 @@ fn line(row: &LineRow, about: &Circumstances) -> Result<Line> {
 
 /// The format that a document is issued in: a credit note in that of its invoice; an invoice in the one that its buyer
 /// prefers, and for a consumer without preference in the hybrid.
-pub async fn format_of(conn: &mut Conn, row: &InvoiceRow) -> Result<Format> {
+pub async fn format_of(mut conn: &Conn, row: &InvoiceRow) -> Result<Format> {
     use billing_profiles as b;
     if let Some(referenced) = row.referenced_invoice_id {
         let format: Option<String> = invoice_originals::table
             .find((&row.tenant_id, referenced))
             .select(invoice_originals::format)
-            .first(conn)
+            .first(&mut conn)
             .await
             .optional()?;
         if let Some(format) = format {
@@ -111,7 +111,7 @@ pub async fn format_of(conn: &mut Conn, row: &InvoiceRow) -> Result<Format> {
     let preference: Option<(Option<String>, bool)> = b::table
         .find(&row.tenant_id)
         .select((b::preferred_einvoice_format, b::is_business))
-        .first(conn)
+        .first(&mut conn)
         .await
         .optional()?;
     match preference {
@@ -224,12 +224,12 @@ pub fn copy(document: &Document, format: Format) -> Result<Built> {
 }
 
 /// Number and issue date of an issued document.
-pub async fn reference(conn: &mut Conn, tenant_id: &str, invoice_id: Uuid) -> Result<Option<Preceding>> {
+pub async fn reference(mut conn: &Conn, tenant_id: &str, invoice_id: Uuid) -> Result<Option<Preceding>> {
     use invoices as t;
     let found: Option<(Option<String>, Option<NaiveDate>)> = t::table
         .find((tenant_id, invoice_id))
         .select((t::number, t::issue_date))
-        .first(conn)
+        .first(&mut conn)
         .await
         .optional()?;
     Ok(found.and_then(|(number, date)| Some(Preceding { number: number?, issue_date: date? })))

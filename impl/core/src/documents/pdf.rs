@@ -37,8 +37,8 @@ fn machine_now() -> DateTime<Utc> {
 }
 
 /// Queues the first PDF of a document that is being issued.
-pub async fn queue(conn: &mut Conn, op: &OpContext, row: &InvoiceRow) -> Result<()> {
-    store::queue(conn, op, row, machine_now()).await.map(drop)
+pub async fn queue(conn: &Conn, op: &OpContext, row: &InvoiceRow) -> Result<()> {
+    store::queue(conn, op, row, machine_now()).await
 }
 
 /// The newest PDF of an issued document; rendered now when there is none yet.

@@ -5,8 +5,10 @@
 use crate::billing::store::InvoiceRow;
 use crate::db::Conn;
 use crate::db::schema::invoice_pdfs;
+use crate::db::statement::kept;
 use crate::error::Result;
 use crate::op::OpContext;
+use crate::workers::NextDue;
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -22,7 +24,7 @@ const FAILURE_MAX: usize = 500;
 
 /// A row of `invoice_pdfs`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Queryable, Selectable, Insertable, AsChangeset)]
-#[diesel(table_name = invoice_pdfs, primary_key(tenant_id, invoice_id, version), treat_none_as_null = true, check_for_backend(Pg))]
+#[diesel(table_name = invoice_pdfs, primary_key(tenant_id, invoice_id, version), treat_none_as_null = true, check_for_backend(Pg), treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "the columns are described where the table is made")]
 pub struct PdfRow {
     pub tenant_id: String,
@@ -44,19 +46,17 @@ pub struct PdfRow {
     pub rendered_at: Option<DateTime<Utc>>,
 }
 
-/// A PDF that is to be rendered: the next version of its document.
+/// The first PDF of a document, which is to be rendered.
 pub async fn queue(
-    conn: &mut Conn,
+    conn: &Conn,
     op: &OpContext,
     invoice: &InvoiceRow,
     machine_now: DateTime<Utc>,
-) -> Result<PdfRow> {
-    let version =
-        newest(conn, &invoice.tenant_id, invoice.invoice_id).await?.map_or(1, |row| row.version + 1);
+) -> Result<()> {
     let row = PdfRow {
         tenant_id: invoice.tenant_id.clone(),
         invoice_id: invoice.invoice_id,
-        version,
+        version: 1,
         partner_id: invoice.partner_id.clone(),
         status: "queued".into(),
         language: None,
@@ -72,13 +72,12 @@ pub async fn queue(
         created_at: op.now,
         rendered_at: None,
     };
-    insert(conn, &row).await?;
-    Ok(row)
+    insert(conn, &row).await
 }
 
 /// Adds a row.
-pub async fn insert(conn: &mut Conn, row: &PdfRow) -> Result<()> {
-    diesel::insert_into(invoice_pdfs::table).values(row).execute(conn).await?;
+pub async fn insert(mut conn: &Conn, row: &PdfRow) -> Result<()> {
+    diesel::insert_into(invoice_pdfs::table).values(row).execute(&mut conn).await?;
     Ok(())
 }
 
@@ -119,10 +118,9 @@ pub async fn claim(conn: &mut Conn, machine_now: DateTime<Utc>, limit: i64) -> R
         .load(conn)
         .await?;
     for row in &rows {
-        diesel::update(t::table.find((&row.tenant_id, row.invoice_id, row.version)))
-            .set((t::attempts.eq(row.attempts + 1), t::next_attempt_at.eq(machine_now + LEASE)))
-            .execute(conn)
-            .await?;
+        let pdf = t::table.find((&row.tenant_id, row.invoice_id, row.version));
+        let leased = (t::attempts.eq(row.attempts + 1), t::next_attempt_at.eq(machine_now + LEASE));
+        kept(diesel::update(pdf).set(leased)).execute(conn).await?;
     }
     Ok(rows)
 }
@@ -140,22 +138,16 @@ pub async fn hold_first(conn: &mut Conn, tenant_id: &str, invoice_id: Uuid) -> R
     Ok(status.as_deref() == Some("rendered"))
 }
 
-/// When the PDF that waits longest was, or is, due after an instant, by the machine's clock.
-pub async fn next_due(conn: &mut Conn, after: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
-    use invoice_pdfs as t;
-    let waiting = t::table.filter(t::status.eq("queued").and(t::next_attempt_at.gt(after)));
-    Ok(waiting.select(diesel::dsl::min(t::next_attempt_at)).first(conn).await?)
-}
+/// When a PDF is due, by the machine's clock.
+pub const NEXT_DUE: NextDue =
+    "SELECT min(next_attempt_at) FROM invoice_pdfs WHERE status = 'queued' AND next_attempt_at > $1";
 
 /// Stores what was rendered; a version that another server rendered meanwhile stays as it is.
 pub async fn finish(conn: &mut Conn, row: &PdfRow) -> Result<()> {
     use invoice_pdfs as t;
-    diesel::update(
-        t::table.find((&row.tenant_id, row.invoice_id, row.version)).filter(t::status.ne("rendered")),
-    )
-    .set(row)
-    .execute(conn)
-    .await?;
+    let unfinished =
+        t::table.find((&row.tenant_id, row.invoice_id, row.version)).filter(t::status.ne("rendered"));
+    kept(diesel::update(unfinished).set(row)).execute(conn).await?;
     Ok(())
 }
 
@@ -165,15 +157,12 @@ pub async fn failed(conn: &mut Conn, row: &PdfRow, machine_now: DateTime<Utc>, f
     let tries = usize::try_from(row.attempts).unwrap_or_default();
     let next = BACKOFF.get(tries).map(|seconds| machine_now + TimeDelta::seconds(*seconds));
     let failure: String = failure.chars().take(FAILURE_MAX).collect();
-    diesel::update(
-        t::table.find((&row.tenant_id, row.invoice_id, row.version)).filter(t::status.eq("queued")),
-    )
-    .set((
+    let queued = t::table.find((&row.tenant_id, row.invoice_id, row.version)).filter(t::status.eq("queued"));
+    let noted = (
         t::status.eq(if next.is_some() { "queued" } else { "failed" }),
         t::next_attempt_at.eq(next),
         t::failure.eq(failure),
-    ))
-    .execute(conn)
-    .await?;
+    );
+    kept(diesel::update(queued).set(noted)).execute(conn).await?;
     Ok(())
 }

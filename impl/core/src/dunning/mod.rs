@@ -64,11 +64,6 @@ pub async fn tick(op: &OpContext, app: &Control) -> Result<u64> {
     tally.finish()
 }
 
-/// The earliest instant after `after` at which something falls due.
-pub async fn next_due(conn: &mut Conn, after: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
-    store::next_due(conn, after).await
-}
-
 #[derive(Default)]
 struct Tally {
     changed: u64,

@@ -2,19 +2,20 @@
 use crate::billing::store::InvoiceRow;
 use crate::db::Conn;
 use crate::db::schema::{dunning_cases, platform_settings};
-use crate::db::statement::statement;
+use crate::db::statement::{kept, statement};
 use crate::error::Result;
+use crate::workers::NextDue;
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Integer, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use serde::Serialize;
 use uuid::Uuid;
 
 /// A row of `dunning_cases`.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable, Insertable, AsChangeset, Serialize)]
-#[diesel(table_name = dunning_cases, primary_key(tenant_id, invoice_id, past_due_at), treat_none_as_null = true, check_for_backend(Pg))]
+#[diesel(table_name = dunning_cases, primary_key(tenant_id, invoice_id, past_due_at), treat_none_as_null = true, check_for_backend(Pg), treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "the columns are described where the table is made")]
 pub struct Case {
     pub tenant_id: String,
@@ -93,19 +94,13 @@ pub async fn find(
     Ok(query.bind::<SqlUuid, _>(id).bind::<BigInt, _>(limit).load(conn).await?)
 }
 
-/// The earliest instant after `after` at which an invoice becomes past due, or a step of one is due.
-pub async fn next_due(conn: &mut Conn, after: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
-    let query = statement::<Nullable<Timestamptz>>(
-        "SELECT LEAST(
-           (SELECT min(overdue_at) FROM invoices WHERE status IN ('finalized', 'sent') AND due_cents > 0 AND overdue_at > $1),
-           (SELECT min(payment_reversed_at) FROM invoices i WHERE payment_reversed_at IS NOT NULL AND due_cents > 0
-              AND payment_reversed_at > $2 AND status IN ('finalized', 'sent', 'paid') AND NOT EXISTS (
-                SELECT 1 FROM dunning_cases c WHERE c.tenant_id = i.tenant_id AND c.invoice_id = i.invoice_id AND c.ended_at IS NULL)),
-           (SELECT min(next_step_at) FROM dunning_cases WHERE next_step_at > $3))",
-    );
-    let query = query.bind::<Timestamptz, _>(after).bind::<Timestamptz, _>(after);
-    Ok(query.bind::<Timestamptz, _>(after).get_result(conn).await?)
-}
+/// When an invoice becomes past due, or a step of one is due.
+pub const NEXT_DUE: NextDue = "SELECT LEAST(
+       (SELECT min(overdue_at) FROM invoices WHERE status IN ('finalized', 'sent') AND due_cents > 0 AND overdue_at > $1),
+       (SELECT min(payment_reversed_at) FROM invoices i WHERE payment_reversed_at IS NOT NULL AND due_cents > 0
+          AND payment_reversed_at > $1 AND status IN ('finalized', 'sent', 'paid') AND NOT EXISTS (
+            SELECT 1 FROM dunning_cases c WHERE c.tenant_id = i.tenant_id AND c.invoice_id = i.invoice_id AND c.ended_at IS NULL)),
+       (SELECT min(next_step_at) FROM dunning_cases WHERE next_step_at > $1))";
 
 /// The version of the settings in force; 0 when nobody ever saved any.
 pub async fn settings_version(conn: &mut Conn) -> Result<i32> {
@@ -133,7 +128,7 @@ pub async fn insert(conn: &mut Conn, case: &Case) -> Result<()> {
 /// Writes all columns of a case back.
 pub async fn save(conn: &mut Conn, case: &Case) -> Result<()> {
     let key = (&case.tenant_id, case.invoice_id, case.past_due_at);
-    diesel::update(dunning_cases::table.find(key)).set(case).execute(conn).await?;
+    kept(diesel::update(dunning_cases::table.find(key)).set(case)).execute(conn).await?;
     Ok(())
 }
 
@@ -143,9 +138,8 @@ pub async fn close(conn: &mut Conn, invoice: &InvoiceRow, now: DateTime<Utc>) ->
     let open = t::table
         .filter(t::tenant_id.eq(&invoice.tenant_id).and(t::invoice_id.eq(invoice.invoice_id)))
         .filter(t::ended_at.is_null());
-    let none = None::<DateTime<Utc>>;
-    let closed =
-        diesel::update(open).set((t::ended_at.eq(now), t::next_step_at.eq(none))).execute(conn).await?;
+    let ended = (t::ended_at.eq(now), t::next_step_at.eq(None::<DateTime<Utc>>));
+    let closed = kept(diesel::update(open).set(ended)).execute(conn).await?;
     Ok(0 < closed)
 }
 

@@ -5,6 +5,7 @@
 use super::refusals::{Refused, Subject};
 use crate::audit;
 use crate::clock::Clock;
+use crate::db::statement::kept;
 use crate::db::{Conn, Db};
 use crate::error::Result;
 use crate::op::{Ids, OpContext, Scope};
@@ -168,9 +169,14 @@ impl Directory for Store {
     ) -> Result<Known> {
         self.db
             .read(&self.op(), async |conn: &mut Conn| {
-                let query = diesel::sql_query("SELECT * FROM sc_load_principal($1, $2, $3)");
+                let query = diesel::sql_query(
+                    "SELECT user_known, user_tenant_id, user_is_active, claims_valid_from, email, display_name, last_seen_at,
+                       token_roles, tenant_known, tenant_partner_id, tenant_is_active, tenant_name, partner_known,
+                       partner_is_active, partner_name, partner_home_tenant_id, local_roles, group_roles
+                     FROM sc_load_principal($1, $2, $3)",
+                );
                 let query = query.bind::<Text, _>(user_id).bind::<Nullable<Text>, _>(tenant_id);
-                Ok(query.bind::<Nullable<Text>, _>(partner_id).get_result(conn).await?)
+                Ok(kept(query.bind::<Nullable<Text>, _>(partner_id)).get_result(conn).await?)
             })
             .await
     }
@@ -178,8 +184,9 @@ impl Directory for Store {
     async fn service(&self, client_id: &str) -> Result<Option<Service>> {
         self.db
             .read(&self.op(), async |conn: &mut Conn| {
-                let query = diesel::sql_query("SELECT * FROM sc_load_service($1)").bind::<Text, _>(client_id);
-                Ok(query.get_results(conn).await?.pop())
+                let query = diesel::sql_query("SELECT service_id, slug, status FROM sc_load_service($1)")
+                    .bind::<Text, _>(client_id);
+                Ok(kept(query).get_results(conn).await?.pop())
             })
             .await
     }
@@ -187,9 +194,11 @@ impl Directory for Store {
     async fn service_key(&self, key_id: &str) -> Result<Option<StoredKey>> {
         self.db
             .read(&self.op(), async |conn: &mut Conn| {
-                let query =
-                    diesel::sql_query("SELECT * FROM sc_load_service_key($1)").bind::<Text, _>(key_id);
-                Ok(query.get_results(conn).await?.pop())
+                let query = diesel::sql_query(
+                    "SELECT service_id, slug, status, client_id, secret_sha256, expires_at FROM sc_load_service_key($1)",
+                )
+                .bind::<Text, _>(key_id);
+                Ok(kept(query).get_results(conn).await?.pop())
             })
             .await
     }
@@ -217,12 +226,11 @@ impl Directory for Store {
         let op = self.op();
         self.db
             .tx(&op, "identity_seen", async |conn: &mut Conn| {
-                diesel::sql_query("SELECT sc_user_seen($1, $2, $3)")
+                let seen = diesel::sql_query("SELECT sc_user_seen($1, $2, $3)")
                     .bind::<Text, _>(user_id)
                     .bind::<Array<Text>, _>(token_roles)
-                    .bind::<Timestamptz, _>(op.now)
-                    .execute(conn)
-                    .await?;
+                    .bind::<Timestamptz, _>(op.now);
+                kept(seen).execute(conn).await?;
                 Ok(())
             })
             .await

@@ -7,6 +7,7 @@ pub mod verify;
 
 use crate::db::Conn;
 use crate::db::schema::{journals, ledger_entries};
+use crate::db::statement::kept_rows;
 use crate::error::{Error, Result};
 use crate::op::OpContext;
 use diesel::prelude::*;
@@ -32,7 +33,7 @@ pub struct Posting<'a> {
 /// Posts a journal. Without entries (a document of zero) there is none.
 ///
 /// Errors: a fault when an entry is not for the seller's own books, which only payments can make.
-pub async fn post(conn: &mut Conn, op: &OpContext, posting: Posting<'_>, entries: &[Entry]) -> Result<()> {
+pub async fn post(mut conn: &Conn, op: &OpContext, posting: Posting<'_>, entries: &[Entry]) -> Result<()> {
     if entries.is_empty() {
         return Ok(());
     }
@@ -48,7 +49,7 @@ pub async fn post(conn: &mut Conn, op: &OpContext, posting: Posting<'_>, entries
             j::invoice_id.eq(posting.invoice_id),
             j::occurred_at.eq(op.now),
         ))
-        .execute(conn)
+        .execute(&mut conn)
         .await?;
     use ledger_entries as e;
     let mut rows = Vec::with_capacity(entries.len());
@@ -67,6 +68,6 @@ pub async fn post(conn: &mut Conn, op: &OpContext, posting: Posting<'_>, entries
             e::occurred_at.eq(op.now),
         ));
     }
-    diesel::insert_into(e::table).values(rows).execute(conn).await?;
+    kept_rows(entries.len(), diesel::insert_into(e::table).values(rows)).execute(&mut conn).await?;
     Ok(())
 }

@@ -5,6 +5,7 @@ use crate::db::Conn;
 use crate::db::schema::mails;
 use crate::db::statement::statement;
 use crate::error::Result;
+use crate::workers::NextDue;
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
@@ -14,7 +15,7 @@ use uuid::Uuid;
 
 /// A mail as it is queued.
 #[derive(Debug, Insertable)]
-#[diesel(table_name = mails)]
+#[diesel(table_name = mails, treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "the columns are described where the table is made")]
 pub struct NewRow<'a> {
     pub tenant_id: &'a str,
@@ -197,13 +198,9 @@ pub async fn due(conn: &mut Conn, now: DateTime<Utc>) -> Result<i64> {
     Ok(query.bind::<Timestamptz, _>(now).get_result(conn).await?)
 }
 
-/// When the mail that waits longest was, or is, due after an instant, by the machine's clock.
-pub async fn next_due(conn: &mut Conn, after: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
-    let query = statement::<Nullable<Timestamptz>>(
-        "SELECT min(next_attempt_at) FROM mails WHERE status = 'queued' AND NOT held AND next_attempt_at > $1",
-    );
-    Ok(query.bind::<Timestamptz, _>(after).get_result(conn).await?)
-}
+/// When a mail is due, by the machine's clock.
+pub const NEXT_DUE: NextDue =
+    "SELECT min(next_attempt_at) FROM mails WHERE status = 'queued' AND NOT held AND next_attempt_at > $1";
 
 /// What became of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]

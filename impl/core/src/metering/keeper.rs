@@ -39,15 +39,8 @@ diesel::define_sql_function! {
 pub async fn tick(op: &OpContext, app: &Control) -> Result<Kept> {
     let op = &op.with_scope(Scope::Platform);
     let mut kept = Kept::default();
-    for at in [op.now, op.now + TimeDelta::days(7)] {
-        kept.made += usize::from(
-            app.db.tx(op, "usage_partition", async |conn| ensure_partition(conn, at).await).await?,
-        );
-    }
-    if let Some(before) = op.now.checked_sub_months(EVENTS_KEPT) {
-        let drop = diesel::select(sc_partition_drop("usage_events", before.date_naive(), 7));
-        kept.dropped = app.db.tx(op, "usage_drop", async |conn| Ok(drop.get_result(conn).await?)).await?;
-    }
+    (kept.made, kept.dropped) =
+        app.db.tx(op, "usage_partitions", async |conn| partitions(conn, op.now).await).await?;
     for _ in 0..BATCHES_MAX {
         let gone = app
             .db
@@ -59,6 +52,17 @@ pub async fn tick(op: &OpContext, app: &Control) -> Result<Kept> {
         }
     }
     Ok(kept)
+}
+
+/// Makes the partitions that are needed next and drops those that are too old; answers how many of each.
+async fn partitions(conn: &mut Conn, now: DateTime<Utc>) -> Result<(usize, i32)> {
+    let mut made = 0;
+    for at in [now, now + TimeDelta::days(7)] {
+        made += usize::from(ensure_partition(conn, at).await?);
+    }
+    let Some(before) = now.checked_sub_months(EVENTS_KEPT) else { return Ok((made, 0)) };
+    let drop = diesel::select(sc_partition_drop("usage_events", before.date_naive(), 7));
+    Ok((made, drop.get_result(conn).await?))
 }
 
 /// Deletes some of the keys that were taken before an instant; answers how many.

@@ -6,7 +6,7 @@ use crate::db::schema::{
     pack_items, pack_periods, pack_subscriptions, pack_versions, service_packs, services,
     subscription_periods, subscriptions,
 };
-use crate::db::statement::statement;
+use crate::db::statement::{kept, statement};
 use crate::db::{COUNTED, count_up_to};
 use crate::error::{Error, Result, on_conflict};
 use crate::op::OpContext;
@@ -24,7 +24,7 @@ use uuid::Uuid;
 #[derive(
     Clone, Debug, PartialEq, Queryable, Selectable, QueryableByName, Insertable, AsChangeset, Serialize,
 )]
-#[diesel(table_name = service_packs, primary_key(pack_id), treat_none_as_null = true, check_for_backend(Pg))]
+#[diesel(table_name = service_packs, primary_key(pack_id), treat_none_as_null = true, check_for_backend(Pg), treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "the columns are described in the migration and in the specification")]
 pub struct PackRow {
     pub pack_id: Uuid,
@@ -45,7 +45,7 @@ pub struct PackRow {
 
 /// What a pack costs from one instant on. Rows are added, never changed.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable, Insertable, Serialize)]
-#[diesel(table_name = pack_versions, check_for_backend(Pg))]
+#[diesel(table_name = pack_versions, check_for_backend(Pg), treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "the columns are described in the migration")]
 pub struct VersionRow {
     pub pack_id: Uuid,
@@ -59,7 +59,7 @@ pub struct VersionRow {
 
 /// A plan in one version of a pack.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable, Insertable, Serialize)]
-#[diesel(table_name = pack_items, check_for_backend(Pg))]
+#[diesel(table_name = pack_items, check_for_backend(Pg), treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "the columns are described in the migration")]
 pub struct ItemRow {
     pub pack_id: Uuid,
@@ -75,7 +75,7 @@ pub struct ItemRow {
 #[derive(
     Clone, Debug, PartialEq, Queryable, Selectable, Insertable, AsChangeset, Identifiable, Serialize,
 )]
-#[diesel(table_name = pack_subscriptions, primary_key(tenant_id, pack_subscription_id), treat_none_as_null = true)]
+#[diesel(table_name = pack_subscriptions, primary_key(tenant_id, pack_subscription_id), treat_none_as_null = true, treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "the columns are described in the migration and in the specification")]
 pub struct PackSubscriptionRow {
     pub tenant_id: String,
@@ -110,7 +110,7 @@ pub struct PackSubscriptionRow {
 
 /// A row of `pack_periods`.
 #[derive(Clone, Debug, Queryable, Selectable, Insertable)]
-#[diesel(table_name = pack_periods)]
+#[diesel(table_name = pack_periods, treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "the columns are described in the migration")]
 pub struct PackPeriodRow {
     pub tenant_id: String,
@@ -394,7 +394,7 @@ pub async fn period_from(
 /// Writes every column of the pack and its children back, with the time of the operation.
 pub async fn save(conn: &mut Conn, op: &OpContext, pack: &mut Pack) -> Result<()> {
     pack.row.updated_at = op.now;
-    diesel::update(&pack.row).set(&pack.row).execute(conn).await?;
+    kept(diesel::update(&pack.row).set(&pack.row)).execute(conn).await?;
     for child in &mut pack.children {
         subscription_store::save(conn, op, child).await?;
     }

@@ -18,7 +18,7 @@ pub const MANUAL: &str = "manual";
 
 /// A row of `payments`.
 #[derive(Clone, Debug, Queryable, Selectable, Insertable, Serialize)]
-#[diesel(table_name = payments)]
+#[diesel(table_name = payments, treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "the columns are described in the migration")]
 pub struct PaymentRow {
     pub tenant_id: String,
@@ -47,7 +47,7 @@ pub struct PaymentRow {
 
 /// A row of `payment_allocations`: something that moved the paid amount of an invoice.
 #[derive(Clone, Debug, Queryable, Selectable, Insertable)]
-#[diesel(table_name = payment_allocations)]
+#[diesel(table_name = payment_allocations, treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "the columns are described in the migration")]
 pub struct AllocationRow {
     pub tenant_id: String,

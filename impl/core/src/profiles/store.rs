@@ -10,7 +10,7 @@ use serde::Serialize;
 
 /// Whom a tenant's invoices are made out to.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable, Insertable, AsChangeset, Serialize)]
-#[diesel(table_name = billing_profiles, primary_key(tenant_id), treat_none_as_null = true, check_for_backend(Pg))]
+#[diesel(table_name = billing_profiles, primary_key(tenant_id), treat_none_as_null = true, check_for_backend(Pg), treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "the columns are described where the table is made")]
 pub struct ProfileRow {
     pub tenant_id: String,

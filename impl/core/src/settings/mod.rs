@@ -233,9 +233,9 @@ impl RateLimits {
 }
 
 /// The settings in force. Every role may read them.
-pub async fn load(conn: &mut Conn) -> Result<Settings> {
+pub async fn load(mut conn: &Conn) -> Result<Settings> {
     let data: Option<serde_json::Value> =
-        platform_settings::table.select(platform_settings::data).first(conn).await.optional()?;
+        platform_settings::table.select(platform_settings::data).first(&mut conn).await.optional()?;
     match data {
         None => Ok(Settings::default()),
         Some(data) => {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 /// A row of `period_credits`: what is given back when a period is cut.
 #[derive(Clone, Debug, Queryable, Selectable, Insertable)]
-#[diesel(table_name = period_credits)]
+#[diesel(table_name = period_credits, treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "the columns are described in the migration")]
 pub struct CreditRow {
     pub tenant_id: String,

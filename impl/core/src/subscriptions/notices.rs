@@ -11,7 +11,6 @@ use crate::audit;
 use crate::catalog::{self, PlanPrice};
 use crate::db::Conn;
 use crate::db::schema::trial_notices;
-use crate::db::statement::statement;
 use crate::dunning::store::settings_version;
 use crate::error::{Error, Result};
 use crate::events;
@@ -21,10 +20,10 @@ use crate::notifications::Severity;
 use crate::op::OpContext;
 use crate::packs;
 use crate::settings::{self, Settings};
+use crate::workers::NextDue;
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{Nullable, Timestamptz};
 use diesel_async::RunQueryDsl;
 use scaicontrol_domain::money::{Cents, Currency};
 use scaicontrol_domain::period::{Interval, local_date};
@@ -41,7 +40,7 @@ const PAGE: i64 = 200;
 
 /// A row of `trial_notices`.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable, Insertable, AsChangeset, Serialize)]
-#[diesel(table_name = trial_notices, primary_key(tenant_id, subscription_id), treat_none_as_null = true, check_for_backend(Pg))]
+#[diesel(table_name = trial_notices, primary_key(tenant_id, subscription_id), treat_none_as_null = true, check_for_backend(Pg), treat_none_as_default_value = false)]
 struct NoticeRow {
     tenant_id: String,
     subscription_id: Uuid,
@@ -110,12 +109,8 @@ pub async fn tick(op: &OpContext, app: &Control) -> Result<u64> {
     }
 }
 
-/// The earliest instant after `after` at which a notice is due, or a trial is over.
-pub async fn next_due(conn: &mut Conn, after: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
-    let query =
-        statement::<Nullable<Timestamptz>>("SELECT min(next_at) FROM trial_notices WHERE next_at > $1");
-    Ok(query.bind::<Timestamptz, _>(after).get_result(conn).await?)
-}
+/// When a notice is due, or a trial is over.
+pub const NEXT_DUE: NextDue = "SELECT min(next_at) FROM trial_notices WHERE next_at > $1";
 
 /// Which trials are looked for.
 #[derive(Clone, Copy)]

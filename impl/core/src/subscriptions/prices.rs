@@ -13,17 +13,17 @@ use crate::audit;
 use crate::catalog::{self, PlanPrice};
 use crate::db::Conn;
 use crate::db::schema::{price_announcements, subscriptions};
-use crate::db::statement::statement;
 use crate::error::{Error, Result};
 use crate::mails::MailKind;
 use crate::mails::letters::{self, About, Correspondents};
 use crate::notifications::Severity;
 use crate::op::OpContext;
 use crate::packs::{self, notices};
+use crate::workers::NextDue;
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Bool, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use scaicontrol_domain::money::Currency;
 use scaicontrol_domain::period::{Periods, local_date};
@@ -39,7 +39,7 @@ const PAGE: i64 = 200;
 
 /// A row of `price_announcements`.
 #[derive(Clone, Debug, Queryable, Selectable, Insertable, AsChangeset, Serialize)]
-#[diesel(table_name = price_announcements, primary_key(source_type, source_id, version), treat_none_as_null = true, check_for_backend(Pg))]
+#[diesel(table_name = price_announcements, primary_key(source_type, source_id, version), treat_none_as_null = true, check_for_backend(Pg), treat_none_as_default_value = false)]
 struct Announcement {
     source_type: String,
     source_id: Uuid,
@@ -128,13 +128,9 @@ async fn unfinished(conn: &mut Conn) -> Result<Vec<Key>> {
     Ok(rows.select((t::source_type, t::source_id, t::version)).load(conn).await?)
 }
 
-/// The earliest instant after `after` at which an announcement was made that is not finished.
-pub async fn next_due(conn: &mut Conn, after: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
-    let query = statement::<Nullable<Timestamptz>>(
-        "SELECT min(created_at) FROM price_announcements WHERE finished_at IS NULL AND created_at > $1",
-    );
-    Ok(query.bind::<Timestamptz, _>(after).get_result(conn).await?)
-}
+/// When an announcement was made that is not finished.
+pub const NEXT_DUE: NextDue =
+    "SELECT min(created_at) FROM price_announcements WHERE finished_at IS NULL AND created_at > $1";
 
 /// Does the next page of an announcement; answers whether there was one, which nobody else is at.
 async fn page(conn: &mut Conn, op: &OpContext, app: &Control, key: &Key) -> Result<bool> {

@@ -4,7 +4,7 @@ use crate::db::schema::{
     billed_items, billing_profiles, mrr_changes, partners, segments, subscription_periods, subscriptions,
     tenants,
 };
-use crate::db::statement::statement;
+use crate::db::statement::{kept, statement};
 use crate::error::{Error, Result, on_conflict};
 use crate::op::OpContext;
 use crate::packs;
@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 /// A row of `subscriptions`.
 #[derive(Clone, Debug, Queryable, Selectable, Insertable, AsChangeset, Identifiable, Serialize)]
-#[diesel(table_name = subscriptions, primary_key(tenant_id, subscription_id), treat_none_as_null = true)]
+#[diesel(table_name = subscriptions, primary_key(tenant_id, subscription_id), treat_none_as_null = true, treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "the columns are described in the migration and in the specification")]
 pub struct SubscriptionRow {
     pub tenant_id: String,
@@ -66,7 +66,7 @@ impl SubscriptionRow {
 
 /// A row of `subscription_periods`.
 #[derive(Clone, Debug, Queryable, Selectable, Insertable)]
-#[diesel(table_name = subscription_periods)]
+#[diesel(table_name = subscription_periods, treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "the columns are described in the migration")]
 pub struct PeriodRow {
     pub tenant_id: String,
@@ -87,7 +87,7 @@ pub struct PeriodRow {
 
 /// A row of `segments`.
 #[derive(Clone, Debug, Queryable, Selectable, Insertable)]
-#[diesel(table_name = segments)]
+#[diesel(table_name = segments, treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "the columns are described in the migration")]
 pub struct SegmentRow {
     pub tenant_id: String,
@@ -107,7 +107,7 @@ pub struct SegmentRow {
 
 /// A row of `billed_items`: something that is billed once.
 #[derive(Clone, Debug, Queryable, Selectable, Insertable)]
-#[diesel(table_name = billed_items)]
+#[diesel(table_name = billed_items, treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "the columns are described in the migration")]
 pub struct BilledItemRow {
     pub tenant_id: String,
@@ -143,10 +143,8 @@ pub struct Owner {
 
 /// The partner of the tenant that `op` sees.
 pub async fn owner(conn: &mut Conn) -> Result<Owner> {
-    let owner = diesel::sql_query("SELECT partner_id, timezone FROM sc_own_partner()")
-        .get_result(conn)
-        .await
-        .optional()?;
+    let owner = kept(diesel::sql_query("SELECT partner_id, timezone FROM sc_own_partner()"));
+    let owner = owner.get_result(conn).await.optional()?;
     owner.ok_or(Error::NotFound("tenant"))
 }
 
@@ -190,7 +188,7 @@ pub async fn insert(conn: &mut Conn, row: &SubscriptionRow) -> Result<()> {
 /// Writes every column of the row back, with the time of the operation, and what that means for recurring revenue.
 pub async fn save(conn: &mut Conn, op: &OpContext, row: &mut SubscriptionRow) -> Result<()> {
     row.updated_at = op.now;
-    diesel::update(&*row).set(&*row).execute(conn).await?;
+    kept(diesel::update(&*row).set(&*row)).execute(conn).await?;
     note_revenue(conn, op, row, op.now).await
 }
 
@@ -366,10 +364,8 @@ pub async fn last_segment(
 /// Ends a segment earlier; waits for whoever is counting in it.
 pub async fn end_segment(conn: &mut Conn, row: &SegmentRow, at: DateTime<Utc>) -> Result<()> {
     use segments as t;
-    diesel::update(t::table.find((&row.tenant_id, row.segment_id)))
-        .set(t::ends_at.eq(at))
-        .execute(conn)
-        .await?;
+    let segment = t::table.find((&row.tenant_id, row.segment_id));
+    kept(diesel::update(segment).set(t::ends_at.eq(at))).execute(conn).await?;
     Ok(())
 }
 

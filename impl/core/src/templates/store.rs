@@ -19,7 +19,7 @@ use uuid::Uuid;
 #[derive(
     Clone, Debug, PartialEq, Eq, Queryable, Selectable, QueryableByName, Insertable, AsChangeset, Serialize,
 )]
-#[diesel(table_name = templates, primary_key(template_id), treat_none_as_null = true, check_for_backend(Pg))]
+#[diesel(table_name = templates, primary_key(template_id), treat_none_as_null = true, check_for_backend(Pg), treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "the columns are described where the table is made")]
 pub struct TemplateRow {
     pub template_id: Uuid,
@@ -38,7 +38,7 @@ pub struct TemplateRow {
 
 /// What one version of a template says.
 #[derive(Clone, Debug, PartialEq, Queryable, Selectable, QueryableByName, Insertable, Serialize)]
-#[diesel(table_name = template_versions, check_for_backend(Pg))]
+#[diesel(table_name = template_versions, check_for_backend(Pg), treat_none_as_default_value = false)]
 #[expect(missing_docs, reason = "the columns are described where the table is made")]
 pub struct VersionRow {
     pub template_id: Uuid,

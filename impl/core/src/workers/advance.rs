@@ -4,7 +4,7 @@
 //! and goes on. So a jump of years leaves the same behind as many jumps of a day. What goes by the machine's clock
 //! (files, mails, questions to others) is done once the clock has come to a stand: it is about the rows that are there,
 //! not about the time at which it happens.
-use super::{Due, NextDue, WORKERS, Worker, driver};
+use super::{Due, NextDue, WORKERS, Worker, driver, next_due};
 use crate::app::Control;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
@@ -132,18 +132,7 @@ async fn due_after(
     which: fn(Due) -> Option<NextDue>,
 ) -> Result<Vec<(&'static Worker, DateTime<Utc>)>> {
     let op = OpContext::system(&control.clock, &control.ids, "clock").with_scope(Scope::Platform);
-    control
-        .db
-        .read(&op, async |conn| {
-            let mut all = vec![];
-            for worker in WORKERS {
-                if let Some(next_due) = which(worker.due)
-                    && let Some(at) = next_due(conn, after).await?
-                {
-                    all.push((worker, at));
-                }
-            }
-            Ok(all)
-        })
-        .await
+    let asked: Vec<_> =
+        WORKERS.iter().filter_map(|worker| which(worker.due).map(|next_due| (worker, next_due))).collect();
+    control.db.read(&op, async |conn| next_due(conn, &asked, after).await).await
 }

@@ -1,10 +1,11 @@
 //! Runs the workers: each in a loop of its own, as often as its line says, with its metrics.
-use super::{Done, Due, WORKERS, Worker, find};
+use super::{Done, Due, WORKERS, Worker, find, next_due};
 use crate::app::Control;
 use crate::clock::Clock;
+use crate::db::Conn;
 use crate::error::{Error, Result};
 use crate::op::{OpContext, Scope};
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -93,15 +94,16 @@ pub(super) async fn tick_at(control: &Control, worker: &Worker) -> Result<Done> 
 
 /// How far the worker is behind: the age of the oldest thing that is due.
 async fn lag(control: &Control, worker: &Worker) -> Result<Option<Duration>> {
-    let (next_due, now) = match worker.due {
-        Due::OnClock(next_due) => (next_due, control.clock.now()),
-        Due::OnMachine(next_due) => (next_due, Clock::Real.now()),
+    let (query, now) = match worker.due {
+        Due::OnClock(query) => (query, control.clock.now()),
+        Due::OnMachine(query) => (query, Clock::Real.now()),
         Due::Nightly | Due::Always => return Ok(None),
     };
     let op = OpContext::system(&control.clock, &control.ids, worker.name).with_scope(Scope::Platform);
-    let oldest: Option<DateTime<Utc>> =
-        control.db.read(&op, async |conn| next_due(conn, DateTime::UNIX_EPOCH).await).await?;
-    Ok(Some(oldest.and_then(|at| (now - at).to_std().ok()).unwrap_or_default()))
+    let asked = [(worker, query)];
+    let oldest = async |conn: &mut Conn| next_due(conn, &asked, DateTime::UNIX_EPOCH).await;
+    let oldest = control.db.read(&op, oldest).await?;
+    Ok(Some(oldest.first().and_then(|(_, at)| (now - *at).to_std().ok()).unwrap_or_default()))
 }
 
 /// One tick of the worker of that name, by hand; nothing when another server is in it.

@@ -13,11 +13,15 @@ mod reconciliation;
 
 use crate::app::Control;
 use crate::db::Conn;
+use crate::db::statement::kept;
 use crate::error::Result;
 use crate::op::OpContext;
 use crate::subscriptions::{notices, prices};
 use crate::{billing, documents, dunning, mails, vat_register};
 use chrono::{DateTime, Utc};
+use diesel::QueryableByName;
+use diesel::sql_types::{Integer, Nullable, Timestamptz};
+use diesel_async::RunQueryDsl;
 use futures::future::BoxFuture;
 use std::fmt;
 use std::time::Duration;
@@ -41,9 +45,9 @@ pub struct Worker {
 /// Does what is due.
 pub type Tick = for<'a> fn(&'a OpContext, &'a Control) -> BoxFuture<'a, Result<Done>>;
 
-/// The earliest instant after the given one at which something falls due, when that is known now. One indexed read. With
-/// the beginning of time it is the oldest thing that waits.
-pub type NextDue = for<'a> fn(&'a mut Conn, DateTime<Utc>) -> BoxFuture<'a, Result<Option<DateTime<Utc>>>>;
+/// A query of one instant: the earliest after `$1` at which something falls due, when that is known now. Reads of indexes.
+/// With the beginning of time for `$1` it is the oldest thing that waits.
+pub type NextDue = &'static str;
 
 /// By which clock a worker's work falls due.
 #[derive(Clone, Copy)]
@@ -145,42 +149,42 @@ pub const WORKERS: &[Worker] = &[
         name: "subscription_reaper",
         period: Duration::from_secs(10),
         alone: true,
-        due: Due::OnClock(|conn, after| Box::pin(reaper::next_due(conn, after))),
+        due: Due::OnClock(reaper::NEXT_DUE),
         tick: |op, app| Box::pin(reaper::tick(op, app)),
     },
     Worker {
         name: "trial_monitor",
         period: Duration::from_secs(30),
         alone: true,
-        due: Due::OnClock(|conn, after| Box::pin(notices::next_due(conn, after))),
+        due: Due::OnClock(notices::NEXT_DUE),
         tick: |op, app| Box::pin(async move { Ok(Done::of([("trials", notices::tick(op, app).await?)])) }),
     },
     Worker {
         name: "billing_run",
         period: Duration::from_secs(30),
         alone: true,
-        due: Due::OnClock(|conn, after| Box::pin(billing::worker::next_due(conn, after))),
+        due: Due::OnClock(billing::worker::NEXT_DUE),
         tick: |op, app| Box::pin(billing::worker::tick(op, app)),
     },
     Worker {
         name: "dunning",
         period: Duration::from_secs(30),
         alone: true,
-        due: Due::OnClock(|conn, after| Box::pin(dunning::next_due(conn, after))),
+        due: Due::OnClock(dunning::store::NEXT_DUE),
         tick: |op, app| Box::pin(async move { Ok(Done::of([("invoices", dunning::tick(op, app).await?)])) }),
     },
     Worker {
         name: "price_announcer",
         period: Duration::from_secs(10),
         alone: true,
-        due: Due::OnClock(|conn, after| Box::pin(prices::next_due(conn, after))),
+        due: Due::OnClock(prices::NEXT_DUE),
         tick: |op, app| Box::pin(async move { Ok(Done::of([("pages", prices::tick(op, app).await?)])) }),
     },
     Worker {
         name: documents::pdf::RENDERER,
         period: Duration::from_secs(2),
         alone: false,
-        due: Due::OnMachine(|conn, after| Box::pin(documents::store::next_due(conn, after))),
+        due: Due::OnMachine(documents::store::NEXT_DUE),
         tick: |op, app| {
             Box::pin(async move { Ok(Done::of([("documents", documents::pdf::tick(op, app).await?)])) })
         },
@@ -189,7 +193,7 @@ pub const WORKERS: &[Worker] = &[
         name: "mailer",
         period: Duration::from_secs(5),
         alone: false,
-        due: Due::OnMachine(|conn, after| Box::pin(mails::store::next_due(conn, after))),
+        due: Due::OnMachine(mails::store::NEXT_DUE),
         tick: |op, app| {
             Box::pin(async move {
                 let done = mails::worker::tick(op, app).await?;
@@ -206,6 +210,35 @@ pub const WORKERS: &[Worker] = &[
         tick: |op, app| Box::pin(reconciliation::tick(op, app)),
     },
 ];
+
+/// A place among the queries that are asked together, and its answer.
+#[derive(QueryableByName)]
+#[diesel(check_for_backend(diesel::pg::Pg))]
+struct Answered {
+    #[diesel(sql_type = Integer)]
+    place: i32,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    due_at: Option<DateTime<Utc>>,
+}
+
+/// The workers among `asked` that have something due after an instant, and when; one statement for all of them.
+async fn next_due<'w>(
+    conn: &mut Conn,
+    asked: &[(&'w Worker, NextDue)],
+    after: DateTime<Utc>,
+) -> Result<Vec<(&'w Worker, DateTime<Utc>)>> {
+    let each = asked.iter().enumerate();
+    let each = each.map(|(place, (_, query))| format!("SELECT {place} AS place, ({query}) AS due_at"));
+    let all = each.collect::<Vec<_>>().join(" UNION ALL ");
+    let query = kept(diesel::sql_query(all).bind::<Timestamptz, _>(after));
+    let mut rows: Vec<Answered> = query.load(conn).await?;
+    rows.sort_by_key(|row| row.place);
+    let due = rows.into_iter().filter_map(|row| {
+        let (worker, _) = asked.get(usize::try_from(row.place).ok()?)?;
+        Some((*worker, row.due_at?))
+    });
+    Ok(due.collect())
+}
 
 /// The worker of that name.
 pub fn find(name: &str) -> Option<&'static Worker> {

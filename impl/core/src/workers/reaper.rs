@@ -5,14 +5,13 @@ use super::Done;
 use crate::app::Control;
 use crate::billing::run::tenant::BEHIND_MAX;
 use crate::db::Conn;
-use crate::db::schema::subscriptions;
 use crate::db::statement::statement;
 use crate::error::{Error, Result};
 use crate::op::{OpContext, Scope};
 use crate::settings;
 use crate::subscriptions::{lifecycle, store};
+use crate::workers::NextDue;
 use chrono::{DateTime, Utc};
-use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use futures::StreamExt;
@@ -28,11 +27,7 @@ const WORK_MAX: Duration = Duration::from_secs(15);
 const AT_ONCE: usize = 4;
 
 /// When a subscription next has something happening to it.
-pub(super) async fn next_due(conn: &mut Conn, after: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
-    use subscriptions as t;
-    let next = t::table.filter(t::next_event_at.gt(after)).select(diesel::dsl::min(t::next_event_at));
-    Ok(next.first(conn).await?)
-}
+pub(super) const NEXT_DUE: NextDue = "SELECT min(next_event_at) FROM subscriptions WHERE next_event_at > $1";
 
 /// A page of what is due, after the given place; one range of an index.
 async fn due(

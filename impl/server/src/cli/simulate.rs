@@ -2,7 +2,7 @@
 use super::{Outcome, note, say};
 use clap::Args;
 use futures::StreamExt;
-use scaicontrol_simulation::{Failure, Options, Summary, run};
+use scaicontrol_simulation::{Failure, Options, Summary, prepare, run};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -46,8 +46,11 @@ impl Simulate {
         if self.data_dir.is_some() && 1 < self.seeds {
             return Err("a folder that is kept is for one seed".into());
         }
+        let template = std::env::temp_dir().join(format!("scaicontrol-simulate-{}", std::process::id()));
+        let prepared = Folder(template.clone());
+        prepare(program.clone(), template).await.map_err(|e| format!("cannot prepare a server: {e}"))?;
         let seeds = self.seed..self.seed.saturating_add(self.seeds);
-        let mut runs = futures::stream::iter(seeds.map(|seed| self.one(seed, program.clone())))
+        let mut runs = futures::stream::iter(seeds.map(|seed| self.one(seed, program.clone(), &prepared)))
             .buffer_unordered(usize::from(self.jobs));
         // The first that fails ends the others: their servers end with them.
         while let Some(done) = runs.next().await {
@@ -62,22 +65,28 @@ impl Simulate {
         Ok(ExitCode::SUCCESS)
     }
 
-    async fn one(&self, seed: u64, program: PathBuf) -> Result<(u64, Summary), Failure> {
-        let own = std::env::temp_dir().join(format!("scaicontrol-simulate-{}-{seed}", std::process::id()));
+    async fn one(&self, seed: u64, program: PathBuf, prepared: &Folder) -> Result<(u64, Summary), Failure> {
+        let own = Folder(prepared.0.with_added_extension(seed.to_string()));
         let options = Options {
             seed,
             days: self.days.unwrap_or(self.years * DAYS_A_YEAR),
             tenants: usize::try_from(self.tenants).unwrap_or(1),
             faults: self.faults,
             program,
-            data_dir: self.data_dir.clone().unwrap_or_else(|| own.clone()),
+            data_dir: self.data_dir.clone().unwrap_or_else(|| own.0.clone()),
+            template: Some(prepared.0.clone()),
             trace: self.trace,
         };
-        let done = run(&options).await;
-        if self.data_dir.is_none() {
-            let _ = std::fs::remove_dir_all(&own);
-        }
-        done.map(|summary| (seed, summary))
+        run(&options).await.map(|summary| (seed, summary))
+    }
+}
+
+/// A folder that goes away with its value.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

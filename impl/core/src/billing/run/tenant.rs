@@ -11,7 +11,7 @@ use crate::billing::store::{self, LineRow};
 use crate::billing::{corrections, drafts, lines, view};
 use crate::db::Conn;
 use crate::db::schema::{billed_items, partners, run_drafts, subscriptions};
-use crate::db::statement::statement;
+use crate::db::statement::{kept, statement};
 use crate::error::{Error, Result};
 use crate::op::OpContext;
 use crate::settings::Settings;
@@ -311,10 +311,9 @@ fn place(line: &LineRow) -> (Option<&str>, Option<Uuid>, bool, Option<NaiveDate>
 async fn spend(conn: &mut Conn, tenant_id: &str, ids: &[Uuid], invoice_id: Option<Uuid>) -> Result<()> {
     use billed_items as t;
     let status = if invoice_id.is_some() { "invoiced" } else { "spent" };
-    diesel::update(t::table.filter(t::tenant_id.eq(tenant_id).and(t::billed_item_id.eq_any(ids))))
-        .set((t::status.eq(status), t::invoice_id.eq(invoice_id)))
-        .execute(conn)
-        .await?;
+    let items = t::table.filter(t::tenant_id.eq(tenant_id).and(t::billed_item_id.eq_any(ids)));
+    let spent = (t::status.eq(status), t::invoice_id.eq(invoice_id));
+    kept(diesel::update(items).set(spent)).execute(conn).await?;
     Ok(())
 }
 
