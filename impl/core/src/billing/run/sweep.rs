@@ -17,6 +17,8 @@ use uuid::Uuid;
 const PAGE: i64 = 1_000;
 /// Tenants that are billed at a time.
 const AT_ONCE: usize = 4;
+/// A tenant with more due than this is billed alone: its invoice is in memory as a whole, and several of them would be much.
+const ALONE: usize = 50;
 
 /// Where something due is written down, in the order in which it is looked for. Each is one range of an index.
 const SOURCES: [&str; 4] = [
@@ -69,23 +71,44 @@ pub(in crate::billing) async fn sweep(run: &Run<'_>, max: usize) -> Result<Swept
                 run.app.db.read(run.op, async |conn| page(conn, source, run.until, after).await).await?;
             let Some((_, at, id)) = due.last() else { break };
             after = (*at, *id);
-            let tenants = due.into_iter().map(|(tenant_id, ..)| tenant_id);
-            let tenants: Vec<String> = tenants.filter(|tenant_id| seen.insert(tenant_id.clone())).collect();
-            for some in tenants.chunks(at_once) {
+            let mut tenants: Vec<(String, usize)> = vec![];
+            for (tenant_id, ..) in due {
+                if seen.insert(tenant_id.clone()) {
+                    tenants.push((tenant_id, 1));
+                } else if let Some((_, count)) = tenants.iter_mut().find(|(id, _)| *id == tenant_id) {
+                    *count += 1;
+                }
+            }
+            for some in together(&tenants, at_once) {
                 let left = max.saturating_sub(swept.all.invoices.len());
                 if left == 0 || run.is_over() {
                     swept.all.has_more = true;
                     return Ok(swept);
                 }
-                bill(run, some, left, &mut swept).await;
+                bill(run, &some, left, &mut swept).await;
             }
         }
     }
     Ok(swept)
 }
 
+/// The tenants in groups that are billed at a time: up to so many, or one with much due.
+fn together(tenants: &[(String, usize)], at_once: usize) -> Vec<Vec<&str>> {
+    let mut groups: Vec<Vec<&str>> = vec![];
+    let mut is_open = false;
+    for (tenant_id, due) in tenants {
+        let is_large = ALONE < *due;
+        match groups.last_mut() {
+            Some(group) if is_open && !is_large && group.len() < at_once => group.push(tenant_id),
+            _ => groups.push(vec![tenant_id]),
+        }
+        is_open = !is_large;
+    }
+    groups
+}
+
 /// Bills some tenants at a time.
-async fn bill(run: &Run<'_>, tenants: &[String], max: usize, swept: &mut Swept) {
+async fn bill(run: &Run<'_>, tenants: &[&str], max: usize, swept: &mut Swept) {
     let mut work: Vec<BoxFuture<'_, Result<Billed>>> = Vec::with_capacity(tenants.len());
     for tenant_id in tenants {
         work.push(Box::pin(run.tenant(tenant_id, max)));
@@ -96,8 +119,8 @@ async fn bill(run: &Run<'_>, tenants: &[String], max: usize, swept: &mut Swept) 
         match done {
             Ok(billed) => swept.all.add(billed),
             Err(e) => {
-                slog::error!(run.app.log, "a tenant cannot be billed"; "tenant_id" => tenant_id, "error" => %e);
-                swept.failed.push((tenant_id.clone(), e));
+                slog::error!(run.app.log, "a tenant cannot be billed"; "tenant_id" => *tenant_id, "error" => %e);
+                swept.failed.push(((*tenant_id).to_owned(), e));
             }
         }
     }
@@ -121,4 +144,20 @@ pub(super) async fn tenants(conn: &mut Conn, until: DateTime<Utc>, max: usize) -
         }
     }
     Ok(tenants)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ALONE, together};
+
+    #[test]
+    fn a_tenant_with_much_due_is_billed_alone() {
+        let tenants: Vec<(String, usize)> =
+            [("a", 1), ("b", 2), ("c", ALONE + 1), ("d", ALONE), ("e", 1), ("f", 1), ("g", 1)]
+                .map(|(id, due)| (id.to_owned(), due))
+                .into();
+        let groups = together(&tenants, 3);
+        assert_eq!(groups, [vec!["a", "b"], vec!["c"], vec!["d", "e", "f"], vec!["g"]]);
+        assert!(together(&[], 3).is_empty());
+    }
 }
