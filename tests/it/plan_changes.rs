@@ -425,6 +425,37 @@ async fn what_was_taken_back_is_not_taken_back_again() {
 }
 
 #[tokio::test]
+async fn what_is_upcoming_takes_back_at_the_old_rate() {
+    let g = start().await;
+    let small = g.plan("small", json!({"base_price_cents": 1000})).await;
+    let big = g.plan("big", json!({"base_price_cents": 2000})).await;
+    let id = g.subscribed(&small).await;
+    g.billed().await;
+    // The customer moves to France: what it is charged now is reverse charge, what it is given back was taxed at home.
+    let profile = json!({
+        "company_name": "Client S.A.", "address_line1": "1 rue de la Paix", "postal_code": "75002", "city": "Paris",
+        "country_code": "FR", "vat_number": "FR40303265045", "is_business": true, "contact_email": "finance@example.com",
+    });
+    let put = g.app.call("PUT", "/api/v1/billing/billing-profile").token(&g.tenant.admin).json(&profile);
+    put.send().await.expect(200);
+    g.change(id, json!({"plan_id": big.id, "timing": "immediate"})).await;
+    let upcoming = g.app.call("GET", "/api/v1/billing/upcoming").token(&g.tenant.admin);
+    let upcoming = upcoming.send().await.data(200)[0].clone();
+    let tried = json!({"dry_run": true, "tenant_id": g.tenant.id});
+    let tried = g.app.call("POST", "/api/v1/admin/billing/run").token(&g.admin).json(&tried);
+    let tried = tried.send().await.data(200)["invoices"][0].clone();
+    let issued = g.billed().await[1].clone();
+    assert_eq!((&issued["subtotal_cents"], &issued["tax_cents"]), (&json!(1000), &json!(-210)));
+    for shown in [&upcoming, &tried] {
+        assert_eq!(
+            (&shown["tax_cents"], &shown["total_cents"]),
+            (&issued["tax_cents"], &issued["total_cents"]),
+            "{shown}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn credit_that_cannot_stand_beside_the_charge_is_a_credit_note() {
     let g = start().await;
     let small = g.plan("small", json!({"base_price_cents": 1000})).await;

@@ -18,6 +18,7 @@ use crate::db::schema::{billed_items, credit_note_lines};
 use crate::error::{Error, Result};
 use crate::op::OpContext;
 use crate::subscriptions::billed;
+use crate::subscriptions::store::BilledItemRow;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use scaicontrol_domain::credit_note::{CreditedLine, of_credit_line};
@@ -46,11 +47,36 @@ pub(super) struct Reversal {
 pub(super) async fn load(conn: &mut Conn, lines: &[LineRow]) -> Result<Vec<Reversal>> {
     let mut reversals = vec![];
     for (place, line) in lines.iter().enumerate() {
-        if let Some(item_id) = credited_item(line) {
-            reversals.push(reversal(conn, place, line, item_id).await?);
+        if let Some((item, invoice_id)) = credited(conn, place, line).await? {
+            let invoice = store::lock(conn, invoice_id).await?;
+            reversals.push(reversal(conn, place, line, (&item, &invoice)).await?);
         }
     }
     Ok(reversals)
+}
+
+/// The lines of a draft as they would be issued: the credit lines with the VAT decision of what they take back. What is not
+/// issued yet will be taxed as things are then, like the line itself.
+///
+/// Errors: 400 as [`load`].
+pub(super) async fn foreseen(conn: &mut Conn, lines: &[LineRow]) -> Result<Vec<LineRow>> {
+    let mut reversals = vec![];
+    for (place, line) in lines.iter().enumerate() {
+        let found = match credited(conn, place, line).await {
+            Ok(Some((item, invoice_id))) => {
+                let invoice = store::get(conn, invoice_id).await?;
+                reversal(conn, place, line, (&item, &invoice)).await.map(Some)
+            }
+            Ok(None) => Ok(None),
+            Err(e) => Err(e),
+        };
+        match found {
+            Ok(found) => reversals.extend(found),
+            Err(Error::Conflict(_)) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(referring(lines, &reversals))
 }
 
 /// The item whose line a credit line takes back.
@@ -61,32 +87,46 @@ fn credited_item(line: &LineRow) -> Option<Uuid> {
     line.explanation.as_ref()?.get("credited_item_id")?.as_str()?.parse().ok()
 }
 
-async fn reversal(conn: &mut Conn, place: usize, line: &LineRow, item_id: Uuid) -> Result<Reversal> {
-    let refuse = |why: &str| Error::field(format!("line_items.{place}.id"), why);
+/// The item that a line takes back, and the document that it is on; nothing for a line that takes nothing back.
+async fn credited(conn: &mut Conn, place: usize, line: &LineRow) -> Result<Option<(BilledItemRow, Uuid)>> {
+    let Some(item_id) = credited_item(line) else { return Ok(None) };
     let item = billed::newest_revision(conn, &line.tenant_id, item_id).await?;
-    let Some(invoice_id) = item.invoice_id else {
-        return Err(match item.status.as_str() {
-            "due" => Error::conflict(format!(
-                "line {} takes back what is not billed yet: run billing and issue that first",
-                place + 1
-            )),
-            _ => refuse("takes back what was never billed: drop the line"),
-        });
-    };
-    let row = store::lock(conn, invoice_id).await?;
-    if row.number.is_none() {
+    match (item.invoice_id, item.status.as_str()) {
+        (Some(invoice_id), _) => Ok(Some((item, invoice_id))),
+        (None, "due") => Err(Error::conflict(format!(
+            "line {} takes back what is not billed yet: run billing and issue that first",
+            place + 1
+        ))),
+        (None, _) => Err(refuse(place, "takes back what was never billed: drop the line")),
+    }
+}
+
+fn refuse(place: usize, why: &str) -> Error {
+    Error::field(format!("line_items.{place}.id"), why)
+}
+
+async fn reversal(
+    conn: &mut Conn,
+    place: usize,
+    line: &LineRow,
+    (item, invoice): (&BilledItemRow, &InvoiceRow),
+) -> Result<Reversal> {
+    let invoice_id = invoice.invoice_id;
+    if invoice.number.is_none() {
         return Err(Error::conflict(format!(
             "line {} takes back a line of the draft {invoice_id}, which must be issued first",
             place + 1
         )));
     }
-    let original = Original::load(conn, &row).await?;
+    let original = Original::load(conn, invoice).await?;
     let of = |l: &LineRow| l.billed_item_id == Some(item.billed_item_id) && 0 < l.amount_cents;
     let found = original.lines.iter().enumerate().find(|(_, l)| of(l));
-    let (index, credited) = found.ok_or_else(|| refuse("takes back what was never billed: drop the line"))?;
+    let (index, credited) =
+        found.ok_or_else(|| refuse(place, "takes back what was never billed: drop the line"))?;
     let amount = Cents(line.amount_cents).neg().map_err(Error::internal)?;
     // Only the line bounds it: what else is on the invoice may take something back itself.
-    let part = of_credit_line(&original.invoiced, index, amount).map_err(|e| refuse(&e.to_string()))?;
+    let part =
+        of_credit_line(&original.invoiced, index, amount).map_err(|e| refuse(place, &e.to_string()))?;
     Ok(Reversal {
         place,
         invoice_id,

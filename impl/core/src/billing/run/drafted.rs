@@ -1,4 +1,5 @@
 //! A draft that a run made, and how the answer of the run shows it.
+use crate::billing::credit_lines;
 use crate::billing::store::{self, InvoiceRow, LineRow};
 use crate::billing::tax::{self, Parties, Taxed};
 use crate::billing::view;
@@ -101,7 +102,8 @@ impl Draft {
         let row = &self.row;
         let parties = Parties::load(conn, &row.tenant_id, &row.partner_id).await?;
         let currency = Currency::parse(&row.currency).map_err(Error::internal)?;
-        tax::tax(&parties, &self.lines, currency, date, row.tax_point_date, settings)
+        let lines = credit_lines::foreseen(conn, &self.lines).await?;
+        tax::tax(&parties, &lines, currency, date, row.tax_point_date, settings)
     }
 }
 
