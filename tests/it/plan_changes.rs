@@ -456,6 +456,32 @@ async fn what_is_upcoming_takes_back_at_the_old_rate() {
 }
 
 #[tokio::test]
+async fn what_a_credit_line_took_back_is_not_refunded_again() {
+    let g = start().await;
+    let small = g.plan("small", json!({"base_price_cents": 1000})).await;
+    let big = g.plan("big", json!({"base_price_cents": 2000})).await;
+    let id = g.subscribed(&small).await;
+    let first = uuid(&g.billed().await[0]["id"]);
+    let ask = async |what: &str, asked: Value| {
+        let path = format!("/api/v1/admin/invoices/{first}/{what}");
+        g.app.call("POST", &path).token(&g.admin).json(&asked).send().await
+    };
+    ask("mark-paid", json!({"paid_at": "2026-03-10T00:00:00Z", "reference": "10-03", "method": "cash"}))
+        .await
+        .expect(200);
+    g.at("2026-03-25T12:00:00Z").await;
+    g.change(id, json!({"plan_id": big.id, "timing": "immediate"})).await;
+    let taken_back = &g.billed().await[1]["line_items"][0];
+    assert!(cents(&taken_back["amount_cents"]) < 0, "{taken_back}");
+    let left = 1210 + cents(&taken_back["amount_cents"]) + cents(&taken_back["tax_cents"]);
+    ask("refund", json!({"reason": "x", "amount_cents": left + 1})).await.refused(400).names("amount_cents");
+    let done = ask("refund", json!({"reason": "x"})).await.data(200);
+    assert_eq!(done["credit_note"]["total_cents"], -left);
+    verified(&g.app).await;
+    ask("refund", json!({"reason": "x"})).await.refused(409).says("was taken back");
+}
+
+#[tokio::test]
 async fn credit_that_cannot_stand_beside_the_charge_is_a_credit_note() {
     let g = start().await;
     let small = g.plan("small", json!({"base_price_cents": 1000})).await;

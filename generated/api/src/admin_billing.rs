@@ -351,10 +351,10 @@ pub trait AdminBillingApi {
     /// never sent twice.
     ///
     /// 404 when the document does not exist for the caller; 409 for a draft, a void document and a credit
-    /// note, when no money was captured for the invoice, when all of it is refunded or used, and when the
-    /// invoice has 1,000 payments and refunds; 400 naming `amount_cents` for more than what can be refunded;
-    /// 503 when the provider does not answer, in which case a repeat with the same key goes on with the same
-    /// refund.
+    /// note, when no money was captured for the invoice, when all of it is refunded or used or was taken
+    /// back by a credit line of another invoice, and when the invoice has 1,000 payments and refunds; 400
+    /// naming `amount_cents` for more than what can be refunded; 503 when the provider does not answer, in
+    /// which case a repeat with the same key goes on with the same refund.
     #[endpoint {
         method = POST,
         path = "/api/v1/admin/invoices/{invoice_id}/refund",

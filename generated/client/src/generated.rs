@@ -676,7 +676,7 @@ impl Client {
 
     A payment that was entered by hand (`manual`) is sent back by hand: its refund is `succeeded` when it is recorded. A provider may take days: the refund is `pending` until it says how it ended, and is never sent twice.
 
-    404 when the document does not exist for the caller; 409 for a draft, a void document and a credit note, when no money was captured for the invoice, when all of it is refunded or used, and when the invoice has 1,000 payments and refunds; 400 naming `amount_cents` for more than what can be refunded; 503 when the provider does not answer, in which case a repeat with the same key goes on with the same refund.
+    404 when the document does not exist for the caller; 409 for a draft, a void document and a credit note, when no money was captured for the invoice, when all of it is refunded or used or was taken back by a credit line of another invoice, and when the invoice has 1,000 payments and refunds; 400 naming `amount_cents` for more than what can be refunded; 503 when the provider does not answer, in which case a repeat with the same key goes on with the same refund.
 
     Sends a `POST` request to `/api/v1/admin/invoices/{invoice_id}/refund`
 

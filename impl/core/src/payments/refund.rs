@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::op::OpContext;
 use scaicontrol_domain::credit_note;
 use scaicontrol_domain::money::Cents;
-use scaicontrol_domain::settlement::SettlementError;
+use scaicontrol_domain::settlement::{Settlement, SettlementError};
 use scaicontrol_types::{InvoiceRefundRequest, InvoiceRefundResponse};
 use uuid::Uuid;
 
@@ -28,11 +28,18 @@ pub async fn refund(
             if invoice.now.captured == Cents::ZERO {
                 return Err(Error::conflict("no money was captured for the invoice"));
             }
-            let most = invoice.now.refundable().map_err(Error::internal)?;
+            let refundable = invoice.now.refundable().map_err(Error::internal)?;
+            let original = Original::load(conn, &invoice.row).await?;
+            let most = creditable(&invoice.now, refundable, &original)?;
             if most <= Cents::ZERO {
-                return Err(Error::conflict("all that came in for the invoice is refunded or used"));
+                return Err(Error::conflict(
+                    "all that came in for the invoice is refunded or used, or was taken back",
+                ));
             }
             let amount = body.amount_cents.map_or(most, Cents);
+            if most < amount {
+                return Err(super::refusal(SettlementError::Refundable(most)));
+            }
             let split = invoice.now.refund(amount).map_err(|error| match error {
                 SettlementError::Overflow => Error::internal(error),
                 refused => super::refusal(refused),
@@ -40,7 +47,6 @@ pub async fn refund(
             let note = if split.by_credit_note == Cents::ZERO {
                 None
             } else {
-                let original = Original::load(conn, &invoice.row).await?;
                 let note = credit_note::of_amount(&original.invoiced, split.by_credit_note);
                 let note = note.map_err(Error::internal)?;
                 Some(credit_notes::write(conn, op, &original, &note, &body.reason).await?)
@@ -61,6 +67,18 @@ pub async fn refund(
             Ok(InvoiceRefundResponse { invoice: after, refunds, credit_note })
         })
         .await
+}
+
+/// The part of what can be refunded that the books can follow: what a credit line of another invoice has taken back of this
+/// one is not there to be credited again.
+fn creditable(now: &Settlement, refundable: Cents, original: &Original) -> Result<Cents> {
+    if refundable <= Cents::ZERO {
+        return Ok(refundable);
+    }
+    let by_credit_note = now.clone().refund(refundable).map_err(Error::internal)?.by_credit_note;
+    let left = credit_note::gross_left(&original.invoiced).map_err(Error::internal)?;
+    let over = by_credit_note.sub(left).map_err(Error::internal)?.max(Cents::ZERO);
+    refundable.sub(over).map_err(Error::internal)
 }
 
 /// What the audit row says of an invoice that something was done to for a reason.
