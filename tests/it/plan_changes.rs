@@ -53,6 +53,12 @@ impl Given {
     pub async fn change(&self, id: Uuid, asked: Value) -> Value {
         self.ask(id, "change-plan", &asked).send().await.data(200)
     }
+    /// The customer has another billing profile from now on.
+    async fn moves(&self, profile: &Value) {
+        let put =
+            self.app.call("PUT", "/api/v1/billing/billing-profile").token(&self.tenant.admin).json(profile);
+        put.send().await.expect(200);
+    }
     pub async fn read(&self, id: Uuid) -> Value {
         let path = format!("/api/v1/subscriptions/{id}");
         self.app.call("GET", &path).token(&self.tenant.admin).send().await.data(200)
@@ -436,8 +442,7 @@ async fn what_is_upcoming_takes_back_at_the_old_rate() {
         "company_name": "Client S.A.", "address_line1": "1 rue de la Paix", "postal_code": "75002", "city": "Paris",
         "country_code": "FR", "vat_number": "FR40303265045", "is_business": true, "contact_email": "finance@example.com",
     });
-    let put = g.app.call("PUT", "/api/v1/billing/billing-profile").token(&g.tenant.admin).json(&profile);
-    put.send().await.expect(200);
+    g.moves(&profile).await;
     g.change(id, json!({"plan_id": big.id, "timing": "immediate"})).await;
     let upcoming = g.app.call("GET", "/api/v1/billing/upcoming").token(&g.tenant.admin);
     let upcoming = upcoming.send().await.data(200)[0].clone();
@@ -493,8 +498,7 @@ async fn credit_that_cannot_stand_beside_the_charge_is_a_credit_note() {
         "company_name": "Customer Inc.", "address_line1": "1 Main St", "postal_code": "10001", "city": "New York",
         "country_code": "US", "is_business": true, "contact_email": "finance@example.com",
     });
-    let put = g.app.call("PUT", "/api/v1/billing/billing-profile").token(&g.tenant.admin).json(&profile);
-    put.send().await.expect(200);
+    g.moves(&profile).await;
     let without =
         json!({"seller_vat_number": null, "seller_tax_number": "NL-1", "small_business_note": "KOR"});
     let partner = g.app.call("PATCH", "/api/v1/admin/partners/prt_north").token(&g.admin).json(&without);

@@ -31,7 +31,7 @@ use uuid::Uuid;
 pub(super) struct Reversal {
     /// Its place on the draft.
     place: usize,
-    /// The invoice of the line that it takes back, locked.
+    /// The invoice of the line that it takes back; locked by [`load`].
     invoice_id: Uuid,
     /// That line.
     line_item_id: Uuid,
@@ -62,21 +62,20 @@ pub(super) async fn load(conn: &mut Conn, lines: &[LineRow]) -> Result<Vec<Rever
 pub(super) async fn foreseen(conn: &mut Conn, lines: &[LineRow]) -> Result<Vec<LineRow>> {
     let mut reversals = vec![];
     for (place, line) in lines.iter().enumerate() {
-        let found = match credited(conn, place, line).await {
-            Ok(Some((item, invoice_id))) => {
-                let invoice = store::get(conn, invoice_id).await?;
-                reversal(conn, place, line, (&item, &invoice)).await.map(Some)
-            }
-            Ok(None) => Ok(None),
-            Err(e) => Err(e),
-        };
-        match found {
+        match seen(conn, place, line).await {
             Ok(found) => reversals.extend(found),
             Err(Error::Conflict(_)) => {}
             Err(e) => return Err(e),
         }
     }
     Ok(referring(lines, &reversals))
+}
+
+/// What a credit line takes back, without holding it.
+async fn seen(conn: &mut Conn, place: usize, line: &LineRow) -> Result<Option<Reversal>> {
+    let Some((item, invoice_id)) = credited(conn, place, line).await? else { return Ok(None) };
+    let invoice = store::get(conn, invoice_id).await?;
+    reversal(conn, place, line, (&item, &invoice)).await.map(Some)
 }
 
 /// The item whose line a credit line takes back.

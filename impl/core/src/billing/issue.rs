@@ -90,8 +90,7 @@ pub async fn issue(
     Ok((row, after))
 }
 
-/// The document as an electronic invoice, checked by every rule with a number of the same form in the place of its own. A
-/// credit note comes in the format of its invoice, an invoice in the one that its buyer prefers.
+/// The document as an electronic invoice, checked by every rule with a number of the same form in the place of its own.
 fn einvoice(
     row: &InvoiceRow,
     lines: &[LineRow],

@@ -2,8 +2,8 @@
 //!
 //! `diesel::sql_query` is parsed and planned at every call. A [`Statement`] is known by its text, which is written in the
 //! source and never put together, so the connection keeps it prepared. It names its columns: a `SELECT *` would be refused
-//! once a migration adds one. Its rows are tuples or `Queryable` structs, read by
-//! position; the type parameter says what the columns are. [`kept`] does the same for what Diesel writes.
+//! once a migration adds one. Its rows are tuples or `Queryable` structs, read by position; the type parameter says what the
+//! columns are. [`kept`] does the same for what Diesel writes.
 use diesel::QueryResult;
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
