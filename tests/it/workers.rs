@@ -203,15 +203,55 @@ async fn too_many_lines_are_parked_and_the_rest_goes_on() {
           currency, due_at, run_date, own_invoice, status, created_at)
         SELECT tenant_id, gen_random_uuid(), partner_id, source_type, source_id, period_start, kind, n, subscription_id, 'USD', due_at, run_date,
           own_invoice, 'due', created_at
-        FROM billed_items, generate_series(100, 10200) n WHERE kind = 'base' AND status = 'due'";
-    assert_eq!(db.execute(copies, &[]).await.expect("copies"), 10_101);
+        FROM billed_items, generate_series(100, 5200) n WHERE kind = 'base' AND status = 'due'";
+    assert_eq!(db.execute(copies, &[]).await.expect("copies"), 5_101);
     let done = worked(&app, "billing_run").await;
     assert_eq!(done.count("issued"), 1, "the euros: {done}");
     let parked = "billing_parked WHERE currency = 'USD' AND reason = 'too_many_lines'";
     assert_eq!(count(&app, parked).await, 1);
     assert_eq!(count(&app, "notifications WHERE message = 'billing_parked'").await, 1);
     assert!(worked(&app, "billing_run").await.is_nothing(), "it is left alone for a day");
-    assert_eq!(count(&app, "billed_items WHERE currency = 'USD' AND status = 'due'").await, 10_101);
+    assert_eq!(count(&app, "billed_items WHERE currency = 'USD' AND status = 'due'").await, 5_101);
+}
+
+#[tokio::test]
+async fn more_lines_than_an_invoice_holds_go_on_a_further_one() {
+    let app = TestApp::start().await;
+    given::patience(&app).await;
+    let tenant = given::tenant(&app, "tnt_large", "prt_north").await;
+    for slug in ["vault", "flow", "send"] {
+        let service = service(&app, slug).await;
+        let plan = given::plan_with(&app, &service, "pro", json!({"base_price_cents": 4900})).await;
+        given::subscription(&app, &tenant, &plan, 1).await;
+    }
+    worked(&app, "billing_run").await;
+    app.control().clock.advance(TimeDelta::days(40));
+    worked(&app, "subscription_reaper").await;
+    let copies = "
+        INSERT INTO billed_items (tenant_id, billed_item_id, partner_id, source_type, source_id, period_start, kind, revision, subscription_id,
+          currency, due_at, run_date, own_invoice, status, created_at)
+        SELECT tenant_id, gen_random_uuid(), partner_id, source_type, source_id, period_start, kind, n, subscription_id, currency, due_at, run_date,
+          own_invoice, 'due', created_at
+        FROM billed_items, generate_series(100, 1799) n WHERE kind = 'base' AND status = 'due'";
+    assert_eq!(app.db().await.execute(copies, &[]).await.expect("copies"), 5_100);
+    let done = worked(&app, "billing_run").await;
+    assert_eq!(done.count("issued"), 2, "{done}");
+    let made = "SELECT count(*), count(DISTINCT l.subscription_id), i.subtotal_cents FROM invoices i JOIN invoice_lines l USING (tenant_id, invoice_id)
+                GROUP BY i.invoice_id HAVING 1 < count(*) ORDER BY i.number";
+    let made: Vec<(i64, i64, i64)> = app
+        .db()
+        .await
+        .query(made, &[])
+        .await
+        .expect("invoices")
+        .iter()
+        .map(|row| (row.get(0), row.get(1), row.get(2)))
+        .collect();
+    // What belongs to a subscription stays together: two fit, the third does not.
+    assert_eq!(made, [(3_402, 2, 3_402 * 4900), (1_701, 1, 1_701 * 4900)]);
+    assert!(worked(&app, "billing_run").await.is_nothing());
+    assert_eq!(count(&app, "billing_parked").await, 0);
+    verified(&app).await;
 }
 
 #[tokio::test]

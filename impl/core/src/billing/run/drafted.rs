@@ -25,7 +25,7 @@ const SHOWN_LINES_MAX: usize = 1_000;
 const PROBLEM_MAX: usize = 1_000;
 
 /// A draft, with the local date on which what it bills fell due.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Draft {
     pub(crate) row: InvoiceRow,
     pub(crate) lines: Vec<LineRow>,

@@ -17,9 +17,10 @@ use crate::db::{Conn, idempotency};
 use crate::error::{Error, Result};
 use crate::op::OpContext;
 use crate::settings::{self, Settings};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use drafted::Draft;
 use scaicontrol_types::{BillingRunInvoice, BillingRunParked, BillingRunRequest, BillingRunResponse};
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 use tenant::Billing;
 
@@ -162,7 +163,10 @@ pub(super) async fn drafts(
     Ok((drafts, made))
 }
 
-fn answer(dry_run: bool, until: DateTime<Utc>, all: Billed) -> BillingRunResponse {
+fn answer(dry_run: bool, until: DateTime<Utc>, mut all: Billed) -> BillingRunResponse {
+    // An account may be met on several dates.
+    let mut seen = HashSet::new();
+    all.parked.retain(|p| seen.insert((p.tenant_id.clone(), p.partner_id.clone(), p.currency.clone())));
     BillingRunResponse {
         dry_run,
         until,
@@ -252,9 +256,11 @@ impl Run<'_> {
             all.parked.append(&mut parked);
             all.parked.extend(made.parked);
             all.items += made.items;
-            for draft in &made.drafts {
-                let waiting = issue::Waiting::of(draft);
-                self.issue(&waiting, Some(draft), &mut all).await?;
+            // Not their lines, which may be thousands: issuing reads them anew.
+            let made_now: Vec<(issue::Waiting, NaiveDate)> =
+                made.drafts.into_iter().map(|draft| (issue::Waiting::of(&draft), draft.run_date)).collect();
+            for (waiting, run_date) in &made_now {
+                self.issue(waiting, Some(*run_date), &mut all).await?;
             }
             if !made.goes_on {
                 return Ok(all);
@@ -277,7 +283,12 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn issue(&self, waiting: &issue::Waiting, draft: Option<&Draft>, all: &mut Billed) -> Result<()> {
+    async fn issue(
+        &self,
+        waiting: &issue::Waiting,
+        run_date: Option<NaiveDate>,
+        all: &mut Billed,
+    ) -> Result<()> {
         let became = issue::issue(self.op, self.app, waiting).await?;
         // Of the worker nobody asks what it made.
         if !self.is_by_hand {
@@ -286,23 +297,21 @@ impl Run<'_> {
             all.refused += usize::from(matches!(became, issue::Became::Refused(_)));
             return Ok(());
         }
-        if let issue::Became::Gone = became {
-            return Ok(());
-        }
-        let loaded;
-        let draft = match draft {
-            Some(draft) => draft,
-            None => {
-                let load = async |conn: &mut Conn| Draft::load(conn, waiting.invoice_id).await;
-                loaded = self.app.db.read(self.op, load).await?;
-                &loaded
-            }
-        };
         all.invoices.extend(match became {
             issue::Became::Gone => None,
-            issue::Became::Issued(document, sent) => Some(drafted::issued(*document, draft.run_date, sent)),
-            issue::Became::Refused(problem) => Some(draft.shown(Some(&problem))?),
+            issue::Became::Issued(document, sent) => {
+                let run_date = match run_date {
+                    Some(run_date) => run_date,
+                    None => self.draft(waiting).await?.run_date,
+                };
+                Some(drafted::issued(*document, run_date, sent))
+            }
+            issue::Became::Refused(problem) => Some(self.draft(waiting).await?.shown(Some(&problem))?),
         });
         Ok(())
+    }
+
+    async fn draft(&self, waiting: &issue::Waiting) -> Result<Draft> {
+        self.app.db.read(self.op, async |conn| Draft::load(conn, waiting.invoice_id).await).await
     }
 }

@@ -4,6 +4,9 @@
 //! Items of one partner and currency that fall due on one local date share an invoice. What has an invoice of its own (an
 //! activation, an immediate plan change) is with what fell due at the same instant of the same subscription alone. What
 //! floats goes along with the first invoice of a boundary, and is billed by itself on its own date when there is none.
+//!
+//! What is more than an invoice holds goes on further ones, cut between two subscriptions. What a single subscription, or
+//! none, has more than that is no size but a fault: the account is parked.
 use super::drafted::Draft;
 use super::parked::{self, Parked};
 use crate::audit;
@@ -26,8 +29,8 @@ use scaicontrol_types::BillingParkReason;
 use std::collections::{BTreeMap, HashSet};
 use uuid::Uuid;
 
-/// Lines that one invoice holds at most; beyond it the account is parked.
-const LINES_MAX: usize = 10_000;
+/// Lines that one invoice holds at most: what access points still carry, and what a server has room for several times.
+const LINES_MAX: usize = 5_000;
 /// Subscriptions that one transaction carries forward.
 const CARRIED_AT_ONCE: i64 = 1_000;
 /// How far a subscription may be behind before its account is parked: further back than any server was ever down.
@@ -61,7 +64,7 @@ pub(crate) struct Made {
     pub(crate) items: i64,
     /// The date; none when nothing was due.
     pub(crate) date: Option<NaiveDate>,
-    /// Whether something is due on a later date.
+    /// Whether something is due on a later date, or still on this one.
     pub(crate) goes_on: bool,
 }
 
@@ -103,7 +106,8 @@ impl Billing<'_> {
         Ok((is_full && 0 < carried, parked))
     }
 
-    /// Puts what is due on the first date after `after` on drafts.
+    /// Puts what is due on the first date after `after` on drafts. Of an account with more than an invoice holds that is
+    /// one invoice; then the date answered is `after`, and the rest comes with the next call.
     pub(crate) async fn bill_date(&self, conn: &mut Conn, after: Option<NaiveDate>) -> Result<Made> {
         self.lock(conn).await?;
         let Some(date) = self.next_date(conn, after).await? else { return Ok(Made::default()) };
@@ -116,22 +120,29 @@ impl Billing<'_> {
                 continue;
             }
             let mut is_parked = false;
-            for items in self.groups(conn, &account).await?.into_values() {
-                let count = i64::try_from(items.len()).unwrap_or(i64::MAX);
+            let (groups, mut is_cut) = self.groups(conn, &account).await?;
+            for items in groups.into_values() {
                 match self.bill_group(conn, &account, &items).await? {
                     Billed::Parked(reason, message) => {
                         let parked = self.parked(&account.partner_id, &account.currency, reason, message);
                         parked::note(conn, self.op, std::slice::from_ref(&parked), self.is_tried).await?;
                         made.parked.push(parked);
                         is_parked = true;
-                        continue;
                     }
-                    Billed::Nothing => {}
-                    Billed::Draft(draft) => made.drafts.push(*draft),
+                    Billed::Items(count, draft) => {
+                        made.drafts.extend(draft.map(|draft| *draft));
+                        made.items += i64::try_from(count).unwrap_or(i64::MAX);
+                        is_cut |= count < items.len();
+                    }
                 }
-                made.items += count;
             }
-            if let Some(before) = before.filter(|_| !is_parked) {
+            if is_parked {
+                continue;
+            }
+            if is_cut {
+                return Ok(Made { date: after, goes_on: true, ..made });
+            }
+            if let Some(before) = before {
                 parked::forget(conn, self.tenant_id, before).await?;
             }
         }
@@ -172,17 +183,17 @@ impl Billing<'_> {
         Ok(due.load(conn).await?)
     }
 
-    /// The items of an account by the invoice they belong on, locked, and with the invoice of a boundary what floats.
-    async fn groups(&self, conn: &mut Conn, account: &Account) -> Result<BTreeMap<Own, Vec<BilledItemRow>>> {
+    /// The items of an account by the invoice they belong on, locked, and with the invoice of a boundary what floats; and
+    /// whether there are more than that.
+    async fn groups(&self, conn: &mut Conn, account: &Account) -> Result<(Groups, bool)> {
         use billed_items as t;
         let own = || {
             t::table
                 .filter(t::tenant_id.eq(self.tenant_id).and(t::status.eq("due")))
                 .filter(t::partner_id.eq(&account.partner_id).and(t::currency.eq(&account.currency)))
         };
-        // More than fit on an invoice are too many for it, whatever they are.
         let limit = i64::try_from(LINES_MAX + 1).unwrap_or(i64::MAX);
-        let items: Vec<BilledItemRow> = own()
+        let mut items: Vec<BilledItemRow> = own()
             .filter(t::due_at.le(self.until).and(t::run_date.eq(account.date)))
             .select(BilledItemRow::as_select())
             .order((t::subscription_id, t::period_start, t::kind, t::billed_item_id))
@@ -190,13 +201,17 @@ impl Billing<'_> {
             .for_update()
             .load(conn)
             .await?;
-        let mut groups: BTreeMap<Own, Vec<BilledItemRow>> = BTreeMap::new();
+        let is_cut = LINES_MAX < items.len();
+        if is_cut {
+            items.truncate(without_the_last(&items));
+        }
+        let mut groups = Groups::new();
         for item in items {
             // Each by itself: what takes back another item needs that one's invoice to be there before.
             let alone = item.own_invoice.then_some((item.period_start, item.billed_item_id));
             groups.entry(alone).or_default().push(item);
         }
-        if let Some(boundary) = groups.get_mut(&None) {
+        if let Some(boundary) = groups.get_mut(&None).filter(|_| !is_cut) {
             let floating: Vec<BilledItemRow> = own()
                 .filter(t::floats)
                 .select(BilledItemRow::as_select())
@@ -209,10 +224,11 @@ impl Billing<'_> {
             let known: HashSet<Uuid> = boundary.iter().map(|item| item.billed_item_id).collect();
             boundary.extend(floating.into_iter().filter(|item| !known.contains(&item.billed_item_id)));
         }
-        Ok(groups)
+        Ok((groups, is_cut))
     }
 
-    /// Puts the items of a group on one draft. When they all cost nothing there is no draft, and they are spent.
+    /// Puts the items of a group on one draft, as many as it holds. When they all cost nothing there is no draft, and they
+    /// are spent.
     async fn bill_group(
         &self,
         conn: &mut Conn,
@@ -220,42 +236,48 @@ impl Billing<'_> {
         items: &[BilledItemRow],
     ) -> Result<Billed> {
         let (op, tenant_id, Account { partner_id, currency, date }) = (self.op, self.tenant_id, account);
-        let too_many = || {
-            let message = format!("more than {LINES_MAX} lines for {date}");
-            Billed::Parked(BillingParkReason::TooManyLines, message)
-        };
-        if LINES_MAX < items.len() {
-            return Ok(too_many());
-        }
         let timezone: String =
             partners::table.find(partner_id).select(partners::timezone).first(conn).await?;
         let timezone = parse_timezone(&timezone).map_err(Error::internal)?;
+        // Those that then find no room are closed too early, which bills nothing twice: they are still due.
         let segments: Vec<Uuid> =
             items.iter().filter(|i| i.source_type == "segment").map(|i| i.source_id).collect();
         let again: HashSet<Uuid> = corrections::close(conn, op, tenant_id, &segments, self.is_tried).await?;
-        let too_many = || {
-            Billed::Parked(BillingParkReason::TooManyLines, format!("more than {LINES_MAX} lines for {date}"))
-        };
         let mut row = drafts::new_draft(op, tenant_id, partner_id, currency);
         row.run_date = Some(*date);
-        let mut all: Vec<LineRow> = vec![];
-        for item in items {
-            // What is billed again is billed net of the corrections that stand.
-            let is_again = item.source_type == "segment" && again.contains(&item.source_id);
-            let mut some = if is_again {
-                corrections::lines(conn, op, item, timezone).await?
-            } else {
-                lines::of_item(conn, op, item, timezone).await?
+        let (mut all, mut taken): (Vec<LineRow>, usize) = (vec![], 0);
+        for some in items.chunk_by(|a, b| a.subscription_id == b.subscription_id) {
+            let too_many = || {
+                let whose = if some.iter().any(|item| item.subscription_id.is_some()) { "one" } else { "no" };
+                let message = format!("more than {LINES_MAX} lines of {whose} subscription for {date}");
+                Ok(Billed::Parked(BillingParkReason::TooManyLines, message))
             };
-            all.append(&mut some);
-            if LINES_MAX < all.len() {
-                return Ok(too_many());
+            if LINES_MAX < some.len() {
+                return too_many();
             }
+            let mut lines: Vec<LineRow> = vec![];
+            for item in some {
+                // What is billed again is billed net of the corrections that stand.
+                let is_again = item.source_type == "segment" && again.contains(&item.source_id);
+                lines.append(&mut if is_again {
+                    corrections::lines(conn, op, item, timezone).await?
+                } else {
+                    lines::of_item(conn, op, item, timezone).await?
+                });
+                if LINES_MAX < lines.len() {
+                    return too_many();
+                }
+            }
+            if LINES_MAX < all.len() + lines.len() {
+                break;
+            }
+            all.append(&mut lines);
+            taken += some.len();
         }
-        let ids: Vec<Uuid> = items.iter().map(|i| i.billed_item_id).collect();
+        let ids: Vec<Uuid> = items.iter().take(taken).map(|i| i.billed_item_id).collect();
         if all.iter().all(|l| l.amount_cents == 0) {
             spend(conn, tenant_id, &ids, None).await?;
-            return Ok(Billed::Nothing);
+            return Ok(Billed::Items(taken, None));
         }
         all.sort_by(|a, b| place(a).cmp(&place(b)));
         all.iter_mut().for_each(|l| l.invoice_id = row.invoice_id);
@@ -274,7 +296,7 @@ impl Billing<'_> {
             audit::record(conn, op, drafts::audited(&row), None::<&()>, Some(&view::detail(&row, &all)?))
                 .await?;
         }
-        Ok(Billed::Draft(Box::new(Draft { row, lines: all, run_date: *date })))
+        Ok(Billed::Items(taken, Some(Box::new(Draft { row, lines: all, run_date: *date }))))
     }
 
     fn parked(&self, partner_id: &str, currency: &str, reason: BillingParkReason, message: String) -> Parked {
@@ -296,10 +318,21 @@ struct Account {
     date: NaiveDate,
 }
 
+/// Items by the invoice that they belong on.
+type Groups = BTreeMap<Own, Vec<BilledItemRow>>;
+
 enum Billed {
-    Draft(Box<Draft>),
-    Nothing,
+    /// So many items, on a draft unless they cost nothing.
+    Items(usize, Option<Box<Draft>>),
     Parked(BillingParkReason, String),
+}
+
+/// How many items there are without those of the last subscription, of which there may be more than are here; all of them,
+/// when they are of a single one.
+fn without_the_last(items: &[BilledItemRow]) -> usize {
+    let last = items.last().map(|item| item.subscription_id);
+    let before = items.iter().rposition(|item| Some(item.subscription_id) != last);
+    before.map_or(items.len(), |place| place + 1)
 }
 
 /// Where a line stands: by service and subscription, the base price first, then its usage.
