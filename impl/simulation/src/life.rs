@@ -61,6 +61,26 @@ const ACTIONS: [(Action, u32); 18] = [
     (Action::ChangeTiers, 2),
 ];
 
+/// What a tenant does on a day.
+#[derive(Clone, Copy, Debug)]
+struct Wants {
+    acts: bool,
+    uses: bool,
+    /// Asks what its next invoice will be, and is left alone until that comes.
+    watch: bool,
+}
+
+/// What each tenant does on a day; nothing of those that are left alone.
+#[derive(Debug)]
+pub struct Today(Vec<Option<Wants>>);
+
+impl Today {
+    /// Whether nobody does anything.
+    pub fn is_quiet(&self) -> bool {
+        !self.0.iter().flatten().any(|wants| wants.acts || wants.uses || wants.watch)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Action {
     Subscribe,
@@ -101,6 +121,16 @@ impl Life {
         }
     }
 
+    /// Who does what on a day. At first everybody wants something.
+    pub fn drawn(&self, rng: &mut StdRng, day: u32) -> Today {
+        let each = (0..self.world.tenants.len()).map(|n| {
+            let (acts, uses, watch) = (rng.random_bool(0.2), rng.random_bool(0.35), rng.random_bool(0.02));
+            let is_left_alone = self.watched.contains_key(&n);
+            (!is_left_alone).then_some(Wants { acts: acts || day < 3, uses, watch })
+        });
+        Today(each.collect())
+    }
+
     /// One day.
     pub async fn day(
         &mut self,
@@ -108,15 +138,10 @@ impl Life {
         checks: &Checks,
         rng: &mut StdRng,
         now: DateTime<Utc>,
-        day: u32,
+        today: &Today,
     ) -> Outcome {
-        for n in 0..self.world.tenants.len() {
-            let (acts, uses, watch) = (rng.random_bool(0.25), rng.random_bool(0.6), rng.random_bool(0.02));
-            // At first everybody wants something.
-            let acts = acts || day < 3;
-            if self.watched.contains_key(&n) {
-                continue;
-            }
+        for (n, wants) in today.0.iter().enumerate() {
+            let Some(Wants { acts, uses, watch }) = *wants else { continue };
             let tenant = self.world.tenants[n].clone();
             if uses {
                 self.use_services(api, rng, &tenant, now).await?;

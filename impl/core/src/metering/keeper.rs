@@ -1,10 +1,8 @@
 //! Keeps the tables of usage in bounds: partitions are made before they are needed, and what is no longer needed goes.
 use super::writer::ensure_partition;
-use crate::app::Control;
 use crate::db::Conn;
 use crate::db::statement::statement;
 use crate::error::Result;
-use crate::op::{OpContext, Scope};
 use chrono::{DateTime, Months, TimeDelta, Utc};
 use diesel::sql_types::{BigInt, Date, Integer, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
@@ -15,47 +13,14 @@ const KEYS_KEPT: TimeDelta = TimeDelta::days(37);
 const EVENTS_KEPT: Months = Months::new(13);
 /// Keys that go in one transaction, so that none is long.
 const KEYS_AT_ONCE: i64 = 10_000;
-/// Transactions of one tick; the rest waits for the next.
-const BATCHES_MAX: usize = 1_000;
-
-/// What a tick did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Kept {
-    /// Partitions made.
-    pub made: usize,
-    /// Partitions dropped.
-    pub dropped: i32,
-    /// Keys forgotten.
-    pub keys: usize,
-}
 
 diesel::define_sql_function! {
     /// Drops the partitions that end on or before the date; see the migrations.
     fn sc_partition_drop(parent: Text, before: Date, days: Integer) -> Integer;
 }
 
-/// Makes the partitions of this week and the next, drops those of events older than 13 months, and forgets keys older
-/// than 37 days. To be called once an hour of business time; safe to repeat, and at several servers at once.
-pub async fn tick(op: &OpContext, app: &Control) -> Result<Kept> {
-    let op = &op.with_scope(Scope::Platform);
-    let mut kept = Kept::default();
-    (kept.made, kept.dropped) =
-        app.db.tx(op, "usage_partitions", async |conn| partitions(conn, op.now).await).await?;
-    for _ in 0..BATCHES_MAX {
-        let gone = app
-            .db
-            .tx(op, "usage_keys_purge", async |conn| forget_keys(conn, op.now - KEYS_KEPT).await)
-            .await?;
-        kept.keys += gone;
-        if i64::try_from(gone).is_ok_and(|gone| gone < KEYS_AT_ONCE) {
-            break;
-        }
-    }
-    Ok(kept)
-}
-
-/// Makes the partitions that are needed next and drops those that are too old; answers how many of each.
-async fn partitions(conn: &mut Conn, now: DateTime<Utc>) -> Result<(usize, i32)> {
+/// Makes the partitions of this week and the next and drops those of events older than 13 months; answers how many of each.
+pub async fn partitions(conn: &mut Conn, now: DateTime<Utc>) -> Result<(usize, i32)> {
     let mut made = 0;
     for at in [now, now + TimeDelta::days(7)] {
         made += usize::from(ensure_partition(conn, at).await?);
@@ -65,16 +30,17 @@ async fn partitions(conn: &mut Conn, now: DateTime<Utc>) -> Result<(usize, i32)>
     Ok((made, drop.get_result(conn).await?))
 }
 
-/// Deletes some of the keys that were taken before an instant; answers how many.
-async fn forget_keys(conn: &mut Conn, before: DateTime<Utc>) -> Result<usize> {
-    Ok(statement::<()>(
+/// Forgets some of the keys that are older than 37 days; answers how many, and whether there are more.
+pub async fn forget_keys(conn: &mut Conn, now: DateTime<Utc>) -> Result<(usize, bool)> {
+    let gone = statement::<()>(
         "DELETE FROM usage_keys k USING (
            SELECT tenant_id, service_id, key_hash FROM usage_keys WHERE received_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED
          ) old
          WHERE k.tenant_id = old.tenant_id AND k.service_id = old.service_id AND k.key_hash = old.key_hash",
     )
-    .bind::<Timestamptz, _>(before)
+    .bind::<Timestamptz, _>(now - KEYS_KEPT)
     .bind::<BigInt, _>(KEYS_AT_ONCE)
     .execute(conn)
-    .await?)
+    .await?;
+    Ok((gone, i64::try_from(gone).is_ok_and(|gone| KEYS_AT_ONCE <= gone)))
 }

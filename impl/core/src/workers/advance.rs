@@ -54,7 +54,7 @@ async fn machines(control: &Control) -> Result<()> {
         Due::OnClock(_) | Due::Nightly | Due::Always => None,
     };
     let waiting = due_after(control, DateTime::UNIX_EPOCH, on_machine).await?;
-    let waiting = until(waiting, Clock::Real.now());
+    let waiting = until(&waiting, Clock::Real.now());
     for worker in WORKERS {
         match worker.due {
             Due::OnClock(_) => {}
@@ -76,12 +76,8 @@ async fn walk(control: &Control, target: DateTime<Utc>) -> Result<Moved> {
         return Err(Error::conflict("the clock cannot be moved there"));
     }
     let mut moved = Moved::default();
-    let waiting = due_after(control, DateTime::UNIX_EPOCH, by_clock).await?;
-    settle(control, until(waiting, control.clock.now())).await?;
-    loop {
-        let coming = due_after(control, control.clock.now(), by_clock).await?;
-        let next = coming.iter().map(|(_, at)| *at).min();
-        let Some(next) = next.filter(|next| *next <= target) else { break };
+    let mut coming = settle(control, None).await?;
+    while let Some(next) = coming.iter().map(|(_, at)| *at).min().filter(|next| *next <= target) {
         if moved.stops == STOPS_MAX {
             let now = control.clock.now().to_rfc3339();
             return Err(Error::conflict(format!(
@@ -89,27 +85,38 @@ async fn walk(control: &Control, target: DateTime<Utc>) -> Result<Moved> {
             )));
         }
         control.clock.set(next);
-        settle(control, until(coming, next)).await?;
+        coming = settle(control, Some(coming)).await?;
         moved.stops += 1;
     }
     control.clock.set(target);
     Ok(moved)
 }
 
-/// Lets workers do their work at this instant, in their order, until none has anything left.
-async fn settle(control: &Control, mut workers: Vec<&'static Worker>) -> Result<()> {
+/// Workers and when they have something to do.
+type Coming = Vec<(&'static Worker, DateTime<Utc>)>;
+
+/// Lets workers do their work at this instant, in their order, until none has anything left; answers what comes then.
+/// `known` is what was known to come before the clock stood here.
+async fn settle(control: &Control, known: Option<Coming>) -> Result<Coming> {
+    let now = control.clock.now();
+    let mut due = match known {
+        Some(known) => known,
+        None => due_after(control, DateTime::UNIX_EPOCH, by_clock).await?,
+    };
     for _ in 0..ROUNDS_MAX {
+        let workers = until(&due, now);
+        if workers.is_empty() {
+            return Ok(due);
+        }
         let mut idle = true;
         for worker in workers {
             idle &= driver::tick_at(control, worker).await?.is_nothing();
         }
-        if idle {
-            return Ok(());
-        }
-        // What one did may be another's work.
-        workers = until(due_after(control, DateTime::UNIX_EPOCH, by_clock).await?, control.clock.now());
+        // What one did may be another's work. What a worker leaves alone for now is asked for again at the next stop.
+        let after = if idle { now } else { DateTime::UNIX_EPOCH };
+        due = due_after(control, after, by_clock).await?;
     }
-    Err(Error::internal(format!("the workers find no end at {}", control.clock.now().to_rfc3339())))
+    Err(Error::internal(format!("the workers find no end at {}", now.to_rfc3339())))
 }
 
 /// What a worker waits for that goes by the business clock.
@@ -121,8 +128,8 @@ fn by_clock(due: Due) -> Option<NextDue> {
 }
 
 /// Those that have something to do at an instant.
-fn until(due: Vec<(&'static Worker, DateTime<Utc>)>, at: DateTime<Utc>) -> Vec<&'static Worker> {
-    due.into_iter().filter(|(_, due)| *due <= at).map(|(worker, _)| worker).collect()
+fn until(due: &Coming, at: DateTime<Utc>) -> Vec<&'static Worker> {
+    due.iter().filter(|(_, due)| *due <= at).map(|(worker, _)| *worker).collect()
 }
 
 /// The first instant after the given one at which something falls due, of each worker that waits for one, in their order.
@@ -130,9 +137,9 @@ async fn due_after(
     control: &Control,
     after: DateTime<Utc>,
     which: fn(Due) -> Option<NextDue>,
-) -> Result<Vec<(&'static Worker, DateTime<Utc>)>> {
+) -> Result<Coming> {
     let op = OpContext::system(&control.clock, &control.ids, "clock").with_scope(Scope::Platform);
     let asked: Vec<_> =
         WORKERS.iter().filter_map(|worker| which(worker.due).map(|next_due| (worker, next_due))).collect();
-    control.db.read(&op, async |conn| next_due(conn, &asked, after).await).await
+    control.db.read_one(&op, async |conn| next_due(conn, &asked, after).await).await
 }

@@ -101,8 +101,8 @@ async fn lag(control: &Control, worker: &Worker) -> Result<Option<Duration>> {
     };
     let op = OpContext::system(&control.clock, &control.ids, worker.name).with_scope(Scope::Platform);
     let asked = [(worker, query)];
-    let oldest = async |conn: &mut Conn| next_due(conn, &asked, DateTime::UNIX_EPOCH).await;
-    let oldest = control.db.read(&op, oldest).await?;
+    let oldest = async |conn: &Conn| next_due(conn, &asked, DateTime::UNIX_EPOCH).await;
+    let oldest = control.db.read_one(&op, oldest).await?;
     Ok(Some(oldest.first().and_then(|(_, at)| (now - *at).to_std().ok()).unwrap_or_default()))
 }
 

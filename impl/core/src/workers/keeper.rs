@@ -1,19 +1,32 @@
 //! Keeps tables in bounds: the partitions of usage, and answers under idempotency keys.
 use super::Done;
 use crate::app::Control;
-use crate::db::idempotency;
+use crate::db::{Conn, idempotency};
 use crate::error::Result;
 use crate::metering::keeper;
-use crate::op::OpContext;
+use crate::op::{OpContext, Scope};
 
-/// Makes partitions before they are needed, and drops and forgets what is too old.
+/// Transactions of one tick that forget keys; the rest waits for the next.
+const BATCHES_MAX: usize = 1_000;
+
+/// Makes partitions before they are needed, and drops and forgets what is too old. Safe to repeat.
 pub(super) async fn tick(op: &OpContext, app: &Control) -> Result<Done> {
-    let kept = keeper::tick(op, app).await?;
-    app.db.tx(op, "idempotency_forget", async |conn| idempotency::forget(conn, op.now).await).await?;
-    let dropped = usize::try_from(kept.dropped).unwrap_or_default();
-    Ok(Done::of([
-        ("partitions made", kept.made),
-        ("partitions dropped", dropped),
-        ("keys forgotten", kept.keys),
-    ]))
+    let op = &op.with_scope(Scope::Platform);
+    let work = async |conn: &mut Conn| {
+        let forgotten = keeper::forget_keys(conn, op.now).await?;
+        // Last, since it may hold up whoever writes.
+        let (made, dropped) = keeper::partitions(conn, op.now).await?;
+        Ok((forgotten, made, dropped, idempotency::forget(conn, op.now).await?))
+    };
+    let ((mut keys, mut has_more), made, dropped, _) = app.db.tx(op, "tables_keep", work).await?;
+    for _ in 0..BATCHES_MAX {
+        if !has_more {
+            break;
+        }
+        let purge = async |conn: &mut Conn| keeper::forget_keys(conn, op.now).await;
+        let (gone, more) = app.db.tx(op, "usage_keys_purge", purge).await?;
+        (keys, has_more) = (keys + gone, more);
+    }
+    let dropped = usize::try_from(dropped).unwrap_or_default();
+    Ok(Done::of([("partitions made", made), ("partitions dropped", dropped), ("keys forgotten", keys)]))
 }

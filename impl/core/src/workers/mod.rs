@@ -223,7 +223,7 @@ struct Answered {
 
 /// The workers among `asked` that have something due after an instant, and when; one statement for all of them.
 async fn next_due<'w>(
-    conn: &mut Conn,
+    mut conn: &Conn,
     asked: &[(&'w Worker, NextDue)],
     after: DateTime<Utc>,
 ) -> Result<Vec<(&'w Worker, DateTime<Utc>)>> {
@@ -231,7 +231,7 @@ async fn next_due<'w>(
     let each = each.map(|(place, (_, query))| format!("SELECT {place} AS place, ({query}) AS due_at"));
     let all = each.collect::<Vec<_>>().join(" UNION ALL ");
     let query = kept(diesel::sql_query(all).bind::<Timestamptz, _>(after));
-    let mut rows: Vec<Answered> = query.load(conn).await?;
+    let mut rows: Vec<Answered> = query.load(&mut conn).await?;
     rows.sort_by_key(|row| row.place);
     let due = rows.into_iter().filter_map(|row| {
         let (worker, _) = asked.get(usize::try_from(row.place).ok()?)?;

@@ -21,7 +21,7 @@ const HOUR: i64 = 2;
 /// Errors: an internal one that names the difference.
 pub(super) async fn tick(op: &OpContext, app: &Control) -> Result<Done> {
     let op = &op.with_scope(Scope::Platform);
-    let last: Option<DateTime<Utc>> = app.db.read(op, async |conn| last_run(conn).await).await?;
+    let last: Option<DateTime<Utc>> = app.db.read_one(op, async |conn| last_run(conn).await).await?;
     if last.is_some_and(|last| night(op.now) <= last) {
         return Ok(Done::default());
     }
@@ -48,9 +48,9 @@ fn night(now: DateTime<Utc>) -> DateTime<Utc> {
     day.and_time(chrono::NaiveTime::MIN).and_utc() + TimeDelta::hours(HOUR)
 }
 
-async fn last_run(conn: &mut Conn) -> Result<Option<DateTime<Utc>>> {
+async fn last_run(mut conn: &Conn) -> Result<Option<DateTime<Utc>>> {
     let last = worker_state::table.find(NAME).select(worker_state::last_run_at);
-    Ok(last.first(conn).await.optional()?)
+    Ok(last.first(&mut conn).await.optional()?)
 }
 
 async fn note_run(conn: &mut Conn, at: DateTime<Utc>) -> Result<()> {

@@ -37,19 +37,34 @@ const SOURCES: [&str; 4] = [
 
 type Due = (String, DateTime<Utc>, Uuid);
 
-async fn page(
+/// Where a page ends.
+type Place = (DateTime<Utc>, Uuid);
+
+/// The next page of each source, in one flight.
+async fn pages(
     conn: &mut Conn,
-    source: &'static str,
+    sources: &[(&'static str, Place)],
     until: DateTime<Utc>,
-    after: (DateTime<Utc>, Uuid),
-) -> Result<Vec<Due>> {
+) -> Result<Vec<Vec<Due>>> {
+    let shared: &Conn = conn;
+    let each = sources.iter().map(|(source, after)| page(shared, source, until, *after));
+    futures::future::try_join_all(each).await
+}
+
+async fn page(mut conn: &Conn, source: &'static str, until: DateTime<Utc>, after: Place) -> Result<Vec<Due>> {
     let query: Statement<(Text, Timestamptz, SqlUuid)> = statement(source);
     let query = query
         .bind::<Timestamptz, _>(until)
         .bind::<Timestamptz, _>(after.0)
         .bind::<SqlUuid, _>(after.1)
         .bind::<BigInt, _>(PAGE);
-    Ok(query.load(conn).await?)
+    Ok(query.load(&mut conn).await?)
+}
+
+/// Where the page after a full one begins; after one that is not full nothing comes.
+fn next(page: &[Due]) -> Option<Place> {
+    let (_, at, id) = page.last()?;
+    (i64::try_from(page.len()) == Ok(PAGE)).then_some((*at, *id))
 }
 
 /// What a sweep did, and whom it could not bill.
@@ -64,29 +79,29 @@ pub(in crate::billing) async fn sweep(run: &Run<'_>, max: usize) -> Result<Swept
     // One after the other under a simulated clock, so that a simulation repeats itself to the number.
     let at_once = if run.app.clock.is_simulated() { 1 } else { AT_ONCE };
     let (mut swept, mut seen) = (Swept::default(), HashSet::new());
-    for source in SOURCES {
-        let mut after = (DateTime::UNIX_EPOCH, Uuid::nil());
-        loop {
-            let due =
-                run.app.db.read(run.op, async |conn| page(conn, source, run.until, after).await).await?;
-            let Some((_, at, id)) = due.last() else { break };
-            after = (*at, *id);
-            let mut tenants: Vec<(String, usize)> = vec![];
-            for (tenant_id, ..) in due {
-                if seen.insert(tenant_id.clone()) {
-                    tenants.push((tenant_id, 1));
-                } else if let Some((_, count)) = tenants.iter_mut().find(|(id, _)| *id == tenant_id) {
-                    *count += 1;
-                }
+    let mut left = SOURCES.map(|source| (source, (DateTime::UNIX_EPOCH, Uuid::nil()))).to_vec();
+    while !left.is_empty() {
+        let pages = run.app.db.read(run.op, async |conn| pages(conn, &left, run.until).await).await?;
+        let mut tenants: Vec<(String, usize)> = vec![];
+        for (tenant_id, ..) in pages.iter().flatten() {
+            if seen.insert(tenant_id.clone()) {
+                tenants.push((tenant_id.clone(), 1));
+            } else if let Some((_, count)) = tenants.iter_mut().find(|(id, _)| id == tenant_id) {
+                *count += 1;
             }
-            for some in together(&tenants, at_once) {
-                let left = max.saturating_sub(swept.all.invoices.len());
-                if left == 0 || run.is_over() {
-                    swept.all.has_more = true;
-                    return Ok(swept);
-                }
-                bill(run, &some, left, &mut swept).await;
+        }
+        left = left
+            .into_iter()
+            .zip(pages)
+            .filter_map(|((source, _), page)| Some((source, next(&page)?)))
+            .collect();
+        for some in together(&tenants, at_once) {
+            let left = max.saturating_sub(swept.all.invoices.len());
+            if left == 0 || run.is_over() {
+                swept.all.has_more = true;
+                return Ok(swept);
             }
+            bill(run, &some, left, &mut swept).await;
         }
     }
     Ok(swept)
@@ -131,11 +146,10 @@ pub(super) async fn tenants(conn: &mut Conn, until: DateTime<Utc>, max: usize) -
     let (mut tenants, mut seen) = (vec![], HashSet::new());
     // Drafts that wait are no news.
     for source in SOURCES.into_iter().skip(1) {
-        let mut after = (DateTime::UNIX_EPOCH, Uuid::nil());
-        loop {
-            let due = page(conn, source, until, after).await?;
-            let Some((_, at, id)) = due.last() else { break };
-            after = (*at, *id);
+        let mut after = Some((DateTime::UNIX_EPOCH, Uuid::nil()));
+        while let Some(place) = after {
+            let due = page(conn, source, until, place).await?;
+            after = next(&due);
             let new = due.into_iter().map(|(tenant_id, ..)| tenant_id);
             tenants.extend(new.filter(|tenant_id| seen.insert(tenant_id.clone())));
             if max < tenants.len() {
