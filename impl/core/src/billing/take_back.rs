@@ -160,3 +160,45 @@ fn pass_on(passed: &mut [Passed], amount: Cents) -> Result<Vec<PassedOn>> {
     }
     Ok(rows)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{CreditNote, within};
+    use rust_decimal::Decimal;
+    use scaicontrol_domain::credit_note::{InvoicedLine, of_lines};
+    use scaicontrol_domain::money::Cents;
+    use scaicontrol_domain::tax::Category;
+
+    /// A credit note of 1.03 net of a line at 21 %: 0.2163 of tax.
+    fn note() -> CreditNote {
+        let line = InvoicedLine {
+            category: Category::Standard,
+            rate: Decimal::from(21),
+            net: Cents(1_000),
+            cost: Cents(0),
+            net_credited: Cents(0),
+            tax_credited: Cents(0),
+            cost_credited: Cents(0),
+        };
+        of_lines(&[line], &[(0, Some(Cents(103)))]).expect("a part of it")
+    }
+
+    #[test]
+    fn a_cent_of_rounding_comes_off_the_tax_wherever_it_stands() {
+        let mut note = note();
+        assert_eq!((note.net, note.tax, note.gross), (Cents(103), Cents(22), Cents(125)));
+        within(&mut note, Ok(Cents(124))).expect("it is put right");
+        assert_eq!((note.net, note.tax, note.gross), (Cents(103), Cents(21), Cents(124)));
+        assert_eq!((note.lines[0].net, note.lines[0].tax), (Cents(103), Cents(21)));
+        assert_eq!((note.groups[0].base, note.groups[0].tax), (Cents(103), Cents(21)));
+    }
+
+    #[test]
+    fn what_fits_is_left_as_it_is() {
+        for left in [125, 126, 10_000] {
+            let mut fits = note();
+            within(&mut fits, Ok(Cents(left))).expect("it fits");
+            assert_eq!(fits, note());
+        }
+    }
+}

@@ -89,6 +89,9 @@ pub(super) async fn tick_at(control: &Control, worker: &Worker) -> Result<Done> 
     let op = OpContext::system(&control.clock, &control.ids, worker.name);
     let done = (worker.tick)(&op, control).await;
     control.metrics.worker_ran(worker.name, done.is_ok(), None);
+    if let Err(e) = &done {
+        slog::error!(control.log, "worker failed"; "worker" => worker.name, "error" => %e);
+    }
     done
 }
 
