@@ -152,11 +152,13 @@ impl Checks {
         });
         // What is new has happened since the day before; a little is looked at twice, and known.
         let since = self.last_day.unwrap_or(DateTime::UNIX_EPOCH) - TimeDelta::days(1);
+        let (since, seen): (&(dyn ToSql + Sync), &(dyn ToSql + Sync)) = (&since, &self.seen);
+        let (of_changes, of_documents) = ([since], [since, seen]);
         let (broken, counted, changes, documents) = try_join!(
             try_join_all(never),
             db.query(COUNTED, &[]),
-            db.query(CHANGES, &[&since]),
-            db.query(DOCUMENTS, &[&since, &self.seen]),
+            db.query(CHANGES, &of_changes),
+            db.query(DOCUMENTS, &of_documents),
         )?;
         for ((name, _), rows) in NEVER.iter().zip(broken) {
             if let Some(row) = rows.first() {
