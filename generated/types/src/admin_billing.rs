@@ -88,7 +88,7 @@ pub struct AdminInvoiceUpdateRequest {
         deserialize_with = "crate::support::present_objects"
     )]
     #[schemars(with = "Vec<models::LineItemUpdateInput>")]
-    #[validate(length(min = 1, max = 1000), nested)]
+    #[validate(length(min = 1, max = 5000), nested)]
     pub line_items: Option<Vec<models::LineItemUpdateInput>>,
     /// Whether what dropped lines of the billing run had billed is never billed again. Left out: false, the
     /// next run bills it.
@@ -378,7 +378,7 @@ pub struct CreditNoteCreateRequest {
         deserialize_with = "crate::support::present_objects"
     )]
     #[schemars(with = "Vec<models::CreditNoteLineInput>")]
-    #[validate(length(min = 1, max = 1000), nested)]
+    #[validate(length(min = 1, max = 5000), nested)]
     pub lines: Option<Vec<models::CreditNoteLineInput>>,
     /// Where the part goes that was paid already. Left out: `customer_credit`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::support::present")]
@@ -569,7 +569,7 @@ pub struct LineItemInput {
 #[serde(deny_unknown_fields)]
 pub struct LineItemOrderRequest {
     /// The id of every line of the draft, each exactly once.
-    #[validate(length(min = 1, max = 1000))]
+    #[validate(length(min = 1, max = 5000))]
     pub line_item_ids: Vec<uuid::Uuid>,
 }
 

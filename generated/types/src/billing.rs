@@ -394,7 +394,7 @@ pub struct InvoiceDetailResponse {
     #[schemars(with = "crate::support::Nullable<chrono::DateTime<chrono::Utc>>")]
     pub payment_reversed_at: Option<chrono::DateTime<chrono::Utc>>,
     /// The lines, in the order of the document.
-    #[schemars(length(max = 1000))]
+    #[schemars(length(max = 5000))]
     pub line_items: Vec<models::LineItemResponse>,
     /// Payments, applied credit, write-offs and refunds of this document, the oldest first; failed attempts
     /// included.
@@ -1253,7 +1253,7 @@ pub struct UpcomingInvoiceResponse {
     #[schemars(with = "crate::support::Nullable<models::VatDetails>")]
     pub vat_details: Option<models::VatDetails>,
     /// The lines that it would have.
-    #[schemars(length(max = 1000))]
+    #[schemars(length(max = 5000))]
     pub line_items: Vec<models::LineItemPreview>,
 }
 
