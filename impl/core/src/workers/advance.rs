@@ -128,7 +128,7 @@ fn by_clock(due: Due) -> Option<NextDue> {
 }
 
 /// Those that have something to do at an instant.
-fn until(due: &Coming, at: DateTime<Utc>) -> Vec<&'static Worker> {
+fn until(due: &[(&'static Worker, DateTime<Utc>)], at: DateTime<Utc>) -> Vec<&'static Worker> {
     due.iter().filter(|(_, due)| *due <= at).map(|(worker, _)| *worker).collect()
 }
 

@@ -27,8 +27,14 @@ const PAUSES: [TimeDelta; 3] = [TimeDelta::hours(1), TimeDelta::hours(6), TimeDe
 /// What became of a draft.
 #[derive(Debug)]
 pub(super) enum Became {
-    /// It is a document, and is mailed if it can be.
-    Issued(Box<InvoiceDetailResponse>, bool),
+    /// It is a document.
+    Issued {
+        document: Box<InvoiceDetailResponse>,
+        /// Whether it became one just now, rather than by a run that was cut off or works at the same time.
+        is_new: bool,
+        /// Whether it was mailed.
+        is_sent: bool,
+    },
     /// It stays a draft, and why.
     Refused(String),
     /// Somebody has deleted or discarded it.
@@ -73,14 +79,14 @@ pub(super) async fn waiting(
 ///
 /// Errors: when something that is needed does not answer now; what was done until then stays, and a later run goes on.
 pub(super) async fn issue(op: &OpContext, app: &Control, draft: &Waiting) -> Result<Became> {
-    let document = match finalized(op, app, draft).await {
-        Ok(Some(document)) => document,
+    let (document, is_new) = match finalized(op, app, draft).await {
+        Ok(Some(found)) => found,
         Ok(None) | Err(Error::NotFound(_)) => return Ok(Became::Gone),
         Err(e @ (Error::Unavailable(_) | Error::Collision(_))) => return Err(e),
         Err(e) => return note(op, app, draft, &e).await.map(Became::Refused),
     };
     let sent = send::by_run(&op.with_scope(Scope::Platform), app, document.id, draft.invoice_id).await;
-    let sent = match sent {
+    let is_sent = match sent {
         Err(e @ (Error::Unavailable(_) | Error::Collision(_))) => return Err(e),
         Err(e) => {
             note(op, app, draft, &e).await?;
@@ -88,7 +94,7 @@ pub(super) async fn issue(op: &OpContext, app: &Control, draft: &Waiting) -> Res
         }
         Ok(sent) => sent,
     };
-    Ok(Became::Issued(Box::new(document), sent))
+    Ok(Became::Issued { document: Box::new(document), is_new, is_sent })
 }
 
 /// Notes what stands in the way of a document; answers it in words.
@@ -100,8 +106,12 @@ async fn note(op: &OpContext, app: &Control, draft: &Waiting, error: &Error) -> 
     Ok(problem)
 }
 
-/// The draft as a document, as it is when it is one already; nothing when it was discarded.
-async fn finalized(op: &OpContext, app: &Control, draft: &Waiting) -> Result<Option<InvoiceDetailResponse>> {
+/// The draft as a document, and whether that is new; nothing when it was discarded.
+async fn finalized(
+    op: &OpContext,
+    app: &Control,
+    draft: &Waiting,
+) -> Result<Option<(InvoiceDetailResponse, bool)>> {
     let operator = app.config.platform.operator_partner_id.as_deref();
     app.db
         .tx(op, "run_finalize", async |conn| {
@@ -112,13 +122,13 @@ async fn finalized(op: &OpContext, app: &Control, draft: &Waiting) -> Result<Opt
             }
             if row.status != "draft" {
                 let lines = store::lines(conn, &row.tenant_id, row.invoice_id).await?;
-                return view::detail(&row, &lines).map(Some);
+                return view::detail(&row, &lines).map(|document| Some((document, false)));
             }
             let document = finalize::in_tx(conn, op, operator, draft.invoice_id).await?;
             if document.id != draft.invoice_id {
                 to_be_issued(conn, op, &draft.tenant_id, &draft.partner_id, document.id).await?;
             }
-            Ok(Some(document))
+            Ok(Some((document, true)))
         })
         .await
 }

@@ -292,19 +292,20 @@ impl Run<'_> {
         let became = issue::issue(self.op, self.app, waiting).await?;
         // Of the worker nobody asks what it made.
         if !self.is_by_hand {
-            all.issued += usize::from(matches!(became, issue::Became::Issued(..)));
-            all.sent += usize::from(matches!(became, issue::Became::Issued(_, true)));
+            all.issued += usize::from(matches!(became, issue::Became::Issued { .. }));
+            all.sent += usize::from(matches!(became, issue::Became::Issued { is_sent: true, .. }));
             all.refused += usize::from(matches!(became, issue::Became::Refused(_)));
             return Ok(());
         }
         all.invoices.extend(match became {
-            issue::Became::Gone => None,
-            issue::Became::Issued(document, sent) => {
+            // Another run says what it made.
+            issue::Became::Gone | issue::Became::Issued { is_new: false, .. } => None,
+            issue::Became::Issued { document, is_sent, .. } => {
                 let run_date = match run_date {
                     Some(run_date) => run_date,
                     None => self.draft(waiting).await?.run_date,
                 };
-                Some(drafted::issued(*document, run_date, sent))
+                Some(drafted::issued(*document, run_date, is_sent))
             }
             issue::Became::Refused(problem) => Some(self.draft(waiting).await?.shown(Some(&problem))?),
         });
