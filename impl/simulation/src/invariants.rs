@@ -31,7 +31,8 @@ const NEVER: [(&str, &str); 3] = [
         "SELECT subscription_id::text, ends_at::text, next::text FROM (SELECT p.*, lead(starts_at) OVER w AS next
            FROM subscription_periods p WINDOW w AS (PARTITION BY tenant_id, subscription_id ORDER BY starts_at)) p
          WHERE next IS NOT NULL AND (ends_at IS NULL OR next < ends_at OR next > ends_at AND NOT EXISTS (
-           SELECT 1 FROM outbox_events e WHERE e.object_id = p.subscription_id::text
+           SELECT 1 FROM subscriptions s JOIN outbox_events e ON e.object_id IN (s.subscription_id::text, s.pack_subscription_id::text)
+           WHERE s.tenant_id = p.tenant_id AND s.subscription_id = p.subscription_id
              AND (e.data ->> 'status' = 'suspended' OR e.event_type = 'subscription.suspended')))",
     ),
     (
