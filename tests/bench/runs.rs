@@ -133,7 +133,11 @@ async fn billed(bench: &Bench, tenants: u32, services: u32) -> Billed {
     let row = row.expect("a count");
     let (sent, all): (i64, i64) = (row.get(0), row.get(1));
     let invoices = tenants * services.div_ceil(SUBSCRIPTIONS_AN_INVOICE);
-    assert_eq!((sent, all), (i64::from(invoices), i64::from(invoices)), "everybody is billed, and it is sent");
+    assert_eq!(
+        (sent, all),
+        (i64::from(invoices), i64::from(invoices)),
+        "everybody is billed, and it is sent"
+    );
     let half = seen.iter().find(|(_, n)| made / 2 <= *n).copied().unwrap_or((seconds, made));
     let first = half.1 as f64 / half.0;
     let rest = (made - half.1) as f64 / (seconds - half.0);
