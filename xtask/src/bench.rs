@@ -33,7 +33,7 @@ pub fn bench(root: &Path, args: &[&str]) -> Result<()> {
 fn build(root: &Path) -> Result<[PathBuf; 2]> {
     let names = ["scaicontrol", "bench"];
     let mut command = Command::new("cargo");
-    command.args(["build", "--release", "--package", "scaicontrol-server", "--package", "scaicontrol-tests"]);
+    command.args(["build", "--release"]).args(render::REST);
     command.args(["--bin", names[0], "--bin", names[1], "--message-format", "json-render-diagnostics"]);
     let out = command.current_dir(root).stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     if !out.status.success() {

@@ -87,7 +87,7 @@ fn data_dir(root: &Path) -> PathBuf {
 /// Builds the program and answers where it is.
 pub fn build(root: &Path, release: bool) -> Result<PathBuf> {
     let mut command = Command::new("cargo");
-    command.args(["build", "--package", "scaicontrol-server", "--bin", "scaicontrol"]);
+    command.arg("build").args(render::REST).args(["--bin", "scaicontrol"]);
     command.args(["--message-format", "json-render-diagnostics"]);
     if release {
         command.arg("--release");

@@ -16,8 +16,9 @@ pub fn judges(root: &Path) -> Result<()> {
     let _ = std::fs::remove_dir_all(&cases);
     std::fs::create_dir_all(&cases)?;
     let example = |name: &str| -> Result<PathBuf> {
-        let args = ["build", "-p", "scaicontrol-einvoice", "--features", "cases", "--example", name];
-        succeed(Command::new("cargo").args(args).current_dir(root))?;
+        let mut build = Command::new("cargo");
+        build.arg("build").args(render::REST).args(["--example", name]).current_dir(root);
+        succeed(&mut build)?;
         Ok(root.join("target/debug/examples").join(name))
     };
     // The hybrids have the pages of documents of every kind and language.

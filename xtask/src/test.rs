@@ -72,11 +72,10 @@ fn build_programs(root: &Path) -> Result<()> {
     render::build(root).map(drop)
 }
 
-/// The server's program: tests of another package cannot have cargo build it for them. The whole workspace, so that the
-/// features are those of the tests and nothing is compiled twice.
+/// The server's program: tests of another package cannot have cargo build it for them.
 fn build_program(root: &Path) -> Result<()> {
     let mut build = Command::new("cargo");
-    build.args(["build", "--quiet", "--workspace", "--bin", "scaicontrol"]).current_dir(root);
+    build.args(["build", "--quiet"]).args(render::REST).args(["--bin", "scaicontrol"]).current_dir(root);
     if child::run(&mut build)?.success() { Ok(()) } else { bail!("the server does not build") }
 }
 
@@ -102,12 +101,13 @@ fn has_nextest() -> bool {
 fn runner(root: &Path, url: &str, filters: &[&str], profile: &str) -> Command {
     let mut command = Command::new("cargo");
     if has_nextest() {
-        command.args(["nextest", "run", "--workspace", "--exclude", render::PACKAGE, "--profile", profile]);
+        command.args(["nextest", "run"]).args(render::REST).args(["--profile", profile]);
         command.args(filters);
     } else {
         // It takes one filter only; the lines that say `test result` are its closing lines.
         command
-            .args(["test", "--workspace", "--exclude", render::PACKAGE])
+            .arg("test")
+            .args(render::REST)
             .args(["--lib", "--bins", "--tests", "--no-fail-fast"])
             .args(filters.iter().take(1));
     }
@@ -123,10 +123,10 @@ fn runner(root: &Path, url: &str, filters: &[&str], profile: &str) -> Command {
 
 fn doc_tests(root: &Path, url: &str) -> Command {
     let mut command = Command::new("cargo");
-    command.args(["test", "--quiet", "--workspace", "--doc"]).current_dir(root).env(TEST_PG, url);
+    command.args(["test", "--quiet", "--doc"]).args(render::REST).current_dir(root).env(TEST_PG, url);
     // The comments of generated code are the specification's words, which are no Rust (`doctest = false` does not hold with
-    // `--doc`); the renderer is built with optimisations alone.
-    for other in ["types", "api", "client", "render"] {
+    // `--doc`).
+    for other in ["types", "api", "client"] {
         command.args(["--exclude", &format!("scaicontrol-{other}")]);
     }
     command
