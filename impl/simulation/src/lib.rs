@@ -137,7 +137,7 @@ async fn simulate(
         *day = n;
         // Any time of the day: nothing may lean on midnight.
         *at = start + TimeDelta::days(i64::from(n)) + TimeDelta::seconds(rng.random_range(0..36_000));
-        let today = life.drawn(&mut rng, n);
+        let today = life.drawn(&mut rng, n, *at)?;
         // A day on which nobody does anything is lived with the next one: what falls due on it is done at its own instant.
         if today.is_quiet() {
             continue;

@@ -39,6 +39,9 @@ pub struct Life {
     trace: bool,
 }
 
+/// Longest that a tenant is left alone: the next invoice of a yearly plan would take most of its life.
+const WATCH_DAYS: i64 = 40;
+
 /// What may be asked for, and how often in relation to the rest.
 const ACTIONS: [(Action, u32); 18] = [
     (Action::Subscribe, 30),
@@ -72,12 +75,16 @@ struct Wants {
 
 /// What each tenant does on a day; nothing of those that are left alone.
 #[derive(Debug)]
-pub struct Today(Vec<Option<Wants>>);
+pub struct Today {
+    wants: Vec<Option<Wants>>,
+    /// An invoice that was foreseen should be there.
+    comes: bool,
+}
 
 impl Today {
-    /// Whether nobody does anything.
+    /// Whether nobody does anything, and nothing is waited for.
     pub fn is_quiet(&self) -> bool {
-        !self.0.iter().flatten().any(|wants| wants.acts || wants.uses || wants.watch)
+        !self.comes && !self.wants.iter().flatten().any(|wants| wants.acts || wants.uses || wants.watch)
     }
 }
 
@@ -122,13 +129,18 @@ impl Life {
     }
 
     /// Who does what on a day. At first everybody wants something.
-    pub fn drawn(&self, rng: &mut StdRng, day: u32) -> Today {
+    pub fn drawn(&self, rng: &mut StdRng, day: u32, now: DateTime<Utc>) -> Outcome<Today> {
         let each = (0..self.world.tenants.len()).map(|n| {
             let (acts, uses, watch) = (rng.random_bool(0.2), rng.random_bool(0.35), rng.random_bool(0.02));
             let is_left_alone = self.watched.contains_key(&n);
             (!is_left_alone).then_some(Wants { acts: acts || day < 3, uses, watch })
         });
-        Today(each.collect())
+        let wants = each.collect();
+        let mut comes = false;
+        for watched in self.watched.values() {
+            comes |= watched.shown.days_from(now)? < 0;
+        }
+        Ok(Today { wants, comes })
     }
 
     /// One day.
@@ -140,7 +152,7 @@ impl Life {
         now: DateTime<Utc>,
         today: &Today,
     ) -> Outcome {
-        for (n, wants) in today.0.iter().enumerate() {
+        for (n, wants) in today.wants.iter().enumerate() {
             let Some(Wants { acts, uses, watch }) = *wants else { continue };
             let tenant = self.world.tenants[n].clone();
             if uses {
@@ -155,8 +167,11 @@ impl Life {
             if watch {
                 let shown = api.get(&tenant.token, "/api/v1/billing/upcoming").await?;
                 if let Some(next) = shown.as_array().and_then(|all| all.first()) {
-                    let known = checks.documents_of(&tenant.id).await?;
-                    self.watched.insert(n, Watched { known, shown: Foreseen::from_upcoming(next) });
+                    let shown = Foreseen::from_upcoming(next);
+                    if shown.days_from(now)? <= WATCH_DAYS {
+                        let known = checks.documents_of(&tenant.id).await?;
+                        self.watched.insert(n, Watched { known, shown });
+                    }
                 }
             }
         }
