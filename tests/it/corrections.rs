@@ -69,6 +69,12 @@ impl Given {
         let due = |at: DateTime<Utc>| at.format("%m-%dT%H:%M").to_string();
         rows.iter().map(|r| (r.get(0), r.get(1), due(r.get(2)))).collect()
     }
+    /// What the credit lines take back of earlier lines.
+    async fn taken_back(&self) -> Vec<i64> {
+        let query = "SELECT net_cents FROM credit_note_lines ORDER BY 1";
+        let rows = self.app.db().await.query(query, &[]).await.expect("lines");
+        rows.iter().map(|r| r.get(0)).collect()
+    }
     async fn count(&self, of: &str) -> i64 {
         let row = self.app.db().await.query_one(&format!("SELECT count(*) FROM {of}"), &[]).await;
         row.expect("a count").get(0)
@@ -134,6 +140,42 @@ async fn usage_that_is_taken_back_is_credited() {
     assert_eq!((&line["quantity"], &line["unit_price_cents"]), (&json!("-1"), &json!("300")));
     assert_eq!(cents(&line["amount_cents"]), -300);
     assert!(line["explanation"]["credited_item_id"].is_string(), "{line}");
+    verified(&g.app).await;
+}
+
+#[tokio::test]
+async fn what_was_billed_in_several_lines_is_taken_back_of_all_of_them() {
+    let g = start().await;
+    g.used("2026-04-20T12:00:00Z", "calls", "300").await;
+    g.used("2026-04-20T12:00:00Z", "level", "2500").await;
+    g.app.advance_to(at("2026-05-10T09:00:00Z")).await;
+    let done = g.run().await;
+    let line = |kind: &str, quantity: &str, amount| (kind.to_owned(), quantity.to_owned(), amount);
+    let tiers = [line("usage", "100", 1_000), line("usage", "200", 1_000)];
+    assert_eq!(of_metric(&done["invoices"][0], "calls"), tiers);
+    // Ten of the three hundred stay: 1,900 less, which neither tier was alone, and not of the level.
+    g.used("2026-05-01T12:00:00Z", "calls", "-290").await;
+    g.used("2026-05-02T12:00:00Z", "level", "100").await;
+    g.app.advance_to(at("2026-06-10T09:00:00Z")).await;
+    let done = g.run().await;
+    let invoice = &done["invoices"][0];
+    assert_eq!(of_metric(invoice, "calls"), [line("correction", "-1", -1_900)]);
+    assert_eq!(of_metric(invoice, "level")[0], line("correction", "-1", -2_400));
+    assert_eq!(g.taken_back().await, [900, 1_000, 2_400]);
+    verified(&g.app).await;
+}
+
+#[tokio::test]
+async fn what_was_billed_on_several_invoices_is_taken_back_of_all_of_them() {
+    let g = start().await;
+    g.used("2026-03-20T12:00:00Z", "calls", "100").await;
+    g.app.advance_to(at("2026-05-01T09:00:00Z")).await;
+    assert_eq!(each(&g.run().await["invoices"], "subtotal_cents"), [&json!(550)]);
+    g.used("2026-04-01T12:00:00Z", "calls", "-185").await;
+    g.app.advance_to(at("2026-05-10T09:00:00Z")).await;
+    let done = g.run().await;
+    assert_eq!(of_metric(&done["invoices"][0], "calls"), [("correction".into(), "-1".into(), -1_400)]);
+    assert_eq!(g.taken_back().await, [500, 900]);
     verified(&g.app).await;
 }
 

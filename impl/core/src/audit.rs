@@ -6,6 +6,7 @@ use crate::op::OpContext;
 use diesel::sql_types::{Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use serde::Serialize;
+use serde_json::Value;
 
 /// One deed.
 #[derive(Debug)]
@@ -41,9 +42,8 @@ pub async fn record(
     before: Option<&impl Serialize>,
     after: Option<&impl Serialize>,
 ) -> Result<()> {
-    let json = |v: serde_json::Result<serde_json::Value>| v.map(mask).map_err(Error::internal);
-    let before = before.map(|v| json(serde_json::to_value(v))).transpose()?;
-    let after = after.map(|v| json(serde_json::to_value(v))).transpose()?;
+    let before = before.map(masked).transpose()?;
+    let after = after.map(masked).transpose()?;
     statement::<()>("SELECT sc_audit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)")
         .bind::<SqlUuid, _>(op.id())
         .bind::<Timestamptz, _>(op.now)
@@ -64,35 +64,38 @@ pub async fn record(
     Ok(())
 }
 
-fn mask(value: serde_json::Value) -> serde_json::Value {
-    use serde_json::Value;
+fn masked(thing: &impl Serialize) -> Result<Value> {
+    let mut value = serde_json::to_value(thing).map_err(Error::internal)?;
+    mask(&mut value);
+    Ok(value)
+}
+
+fn mask(value: &mut Value) {
     match value {
         Value::Object(map) => {
-            map.into_iter()
-                .map(|(k, v)| {
-                    if SECRET.contains(&k.as_str()) && !v.is_null() {
-                        (k, "***".into())
-                    } else {
-                        (k, mask(v))
-                    }
-                })
-                .collect()
+            for (name, value) in map {
+                if SECRET.contains(&name.as_str()) && !value.is_null() {
+                    *value = "***".into();
+                } else {
+                    mask(value);
+                }
+            }
         }
-        Value::Array(items) => items.into_iter().map(mask).collect(),
-        other => other,
+        Value::Array(items) => items.iter_mut().for_each(mask),
+        _ => {}
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::mask;
+    use super::masked;
     use serde_json::json;
 
     #[test]
     fn secrets_are_masked_at_any_depth() {
         let row = json!({"name": "x", "secret": "s", "list": [{"service_key": "k", "callback_token": null}]});
         assert_eq!(
-            mask(row),
+            masked(&row).expect("a value"),
             json!({"name": "x", "secret": "***", "list": [{"service_key": "***", "callback_token": null}]})
         );
     }

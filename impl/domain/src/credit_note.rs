@@ -34,7 +34,11 @@ pub struct InvoicedLine {
 }
 
 impl InvoicedLine {
-    fn net_left(&self) -> Result<Cents, MoneyError> {
+    /// What is left of the net amount.
+    ///
+    /// # Errors
+    /// [`MoneyError`] on overflow.
+    pub fn net_left(&self) -> Result<Cents, MoneyError> {
         self.net.sub(self.net_credited)
     }
 

@@ -34,11 +34,14 @@ pub struct Life {
     pub events: u64,
     /// Keys of the events that are there, by tenant and service.
     taken: BTreeSet<(String, String, String)>,
-    sent: u64,
+    /// When each event was first sent, by the number in its key.
+    sent: Vec<DateTime<Utc>>,
     references: u64,
     trace: bool,
 }
 
+/// How long an event may be sent again: the server knows its key for 37 days.
+const KEY_KNOWN: TimeDelta = TimeDelta::days(36);
 /// Longest that a tenant is left alone: the next invoice of a yearly plan would take most of its life.
 const WATCH_DAYS: i64 = 40;
 
@@ -122,7 +125,7 @@ impl Life {
             refused: 0,
             events: 0,
             taken: BTreeSet::new(),
-            sent: 0,
+            sent: Vec::new(),
             references: 0,
             trace,
         }
@@ -252,10 +255,14 @@ impl Life {
                 90..97 => rng.random_range(0..5 * 86_400),
                 _ => rng.random_range(0..34 * 86_400),
             };
-            // Some are sent again, days after they were taken.
+            // Some are sent again, days after they were taken, while their key is still known.
             let again = rng.random_bool(0.03).then(|| rng.random_range(1..20));
-            let id = self.sent.saturating_sub(again.unwrap_or(0));
-            self.sent = self.sent.max(id + 1);
+            let again = again.and_then(|back| self.sent.len().checked_sub(back));
+            let again = again.filter(|id| self.sent.get(*id).is_some_and(|at| now - *at < KEY_KNOWN));
+            let id = again.unwrap_or(self.sent.len());
+            if again.is_none() {
+                self.sent.push(now);
+            }
             let quantity = Decimal::new(rng.random_range(0..1_000_000), rng.random_range(0..4));
             let mut event = json!({
                 "idempotency_key": format!("use-{id}"), "tenant_id": tenant.id, "metric_slug": metric,

@@ -18,27 +18,42 @@ use crate::db::schema::{billed_items, credit_note_lines};
 use crate::error::{Error, Result};
 use crate::op::OpContext;
 use crate::subscriptions::billed;
-use crate::subscriptions::store::BilledItemRow;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use scaicontrol_domain::credit_note::{CreditedLine, of_credit_line};
+use scaicontrol_domain::credit_note::{CreditNoteError, CreditedLine, of_credit_line};
 use scaicontrol_domain::money::Cents;
 use scaicontrol_types::InvoiceDetailResponse;
+use std::cmp::Reverse;
 use uuid::Uuid;
 
-/// A credit line, and the line that it takes back.
+/// A credit line, and what it takes back.
 #[derive(Debug)]
 pub(super) struct Reversal {
     /// Its place on the draft.
     place: usize,
-    /// The invoice of the line that it takes back; locked by [`load`].
-    invoice_id: Uuid,
-    /// That line.
-    line_item_id: Uuid,
-    /// Its VAT decision.
+    /// The VAT decision of what it takes back.
     tax: serde_json::Value,
-    /// What is taken back of it.
-    part: CreditedLine,
+    /// The lines that it takes back, the largest first: usage may have been billed in several, by tier and by correction.
+    parts: Vec<Part>,
+    /// Whether those lines were taxed differently, so that no one line can take all of them back.
+    is_mixed: bool,
+}
+
+/// What is taken back of one line.
+#[derive(Debug)]
+struct Part {
+    /// Its invoice; locked by [`load`].
+    invoice_id: Uuid,
+    line_item_id: Uuid,
+    taken: CreditedLine,
+}
+
+/// A line that may be taken back, and how much of it is left.
+struct Candidate {
+    /// Its invoice, by place.
+    of: usize,
+    index: usize,
+    left: Cents,
 }
 
 /// The credit lines of a draft.
@@ -47,9 +62,12 @@ pub(super) struct Reversal {
 pub(super) async fn load(conn: &mut Conn, lines: &[LineRow]) -> Result<Vec<Reversal>> {
     let mut reversals = vec![];
     for (place, line) in lines.iter().enumerate() {
-        if let Some((item, invoice_id)) = credited(conn, place, line).await? {
-            let invoice = store::lock(conn, invoice_id).await?;
-            reversals.push(reversal(conn, place, line, (&item, &invoice)).await?);
+        let mut sources = vec![];
+        for (item_id, invoice_id) in credited(conn, place, line).await? {
+            sources.push((item_id, store::lock(conn, invoice_id).await?));
+        }
+        if !sources.is_empty() {
+            reversals.push(reversal(conn, (place, line), sources, &reversals).await?);
         }
     }
     Ok(reversals)
@@ -62,7 +80,7 @@ pub(super) async fn load(conn: &mut Conn, lines: &[LineRow]) -> Result<Vec<Rever
 pub(super) async fn foreseen(conn: &mut Conn, lines: &[LineRow]) -> Result<Vec<LineRow>> {
     let mut reversals = vec![];
     for (place, line) in lines.iter().enumerate() {
-        match seen(conn, place, line).await {
+        match seen(conn, place, line, &reversals).await {
             Ok(found) => reversals.extend(found),
             Err(Error::Conflict(_)) => {}
             Err(e) => return Err(e),
@@ -72,10 +90,20 @@ pub(super) async fn foreseen(conn: &mut Conn, lines: &[LineRow]) -> Result<Vec<L
 }
 
 /// What a credit line takes back, without holding it.
-async fn seen(conn: &mut Conn, place: usize, line: &LineRow) -> Result<Option<Reversal>> {
-    let Some((item, invoice_id)) = credited(conn, place, line).await? else { return Ok(None) };
-    let invoice = store::get(conn, invoice_id).await?;
-    reversal(conn, place, line, (&item, &invoice)).await.map(Some)
+async fn seen(
+    conn: &mut Conn,
+    place: usize,
+    line: &LineRow,
+    others: &[Reversal],
+) -> Result<Option<Reversal>> {
+    let mut sources = vec![];
+    for (item_id, invoice_id) in credited(conn, place, line).await? {
+        sources.push((item_id, store::get(conn, invoice_id).await?));
+    }
+    if sources.is_empty() {
+        return Ok(None);
+    }
+    reversal(conn, (place, line), sources, others).await.map(Some)
 }
 
 /// The item whose line a credit line takes back.
@@ -86,12 +114,22 @@ fn credited_item(line: &LineRow) -> Option<Uuid> {
     line.explanation.as_ref()?.get("credited_item_id")?.as_str()?.parse().ok()
 }
 
-/// The item that a line takes back, and the document that it is on; nothing for a line that takes nothing back.
-async fn credited(conn: &mut Conn, place: usize, line: &LineRow) -> Result<Option<(BilledItemRow, Uuid)>> {
-    let Some(item_id) = credited_item(line) else { return Ok(None) };
+/// The items that a line takes back, each with the document that it is on; nothing for a line that takes nothing back. Of
+/// usage those are all that billed it.
+async fn credited(conn: &mut Conn, place: usize, line: &LineRow) -> Result<Vec<(Uuid, Uuid)>> {
+    use billed_items as t;
+    let Some(item_id) = credited_item(line) else { return Ok(vec![]) };
     let item = billed::newest_revision(conn, &line.tenant_id, item_id).await?;
     match (item.invoice_id, item.status.as_str()) {
-        (Some(invoice_id), _) => Ok(Some((item, invoice_id))),
+        (Some(_), _) if item.source_type == "segment" => Ok(t::table
+            .filter(t::tenant_id.eq(&line.tenant_id).and(t::source_type.eq("segment")))
+            .filter(t::source_id.eq(item.source_id).and(t::status.eq("invoiced")))
+            .filter(t::invoice_id.is_not_null().and(t::invoice_id.ne(line.invoice_id)))
+            .order((t::invoice_id, t::billed_item_id))
+            .select((t::billed_item_id, t::invoice_id.assume_not_null()))
+            .load(conn)
+            .await?),
+        (Some(invoice_id), _) => Ok(vec![(item.billed_item_id, invoice_id)]),
         (None, "due") => Err(Error::conflict(format!(
             "line {} takes back what is not billed yet: run billing and issue that first",
             place + 1
@@ -104,35 +142,71 @@ fn refuse(place: usize, why: &str) -> Error {
     Error::field(format!("line_items.{place}.id"), why)
 }
 
+/// What a credit line takes back of what its items were billed as. Only the lines bound it: what else is on their invoices
+/// may take something back itself. `others` are the credit lines before it, which may be of the same lines.
 async fn reversal(
     conn: &mut Conn,
-    place: usize,
-    line: &LineRow,
-    (item, invoice): (&BilledItemRow, &InvoiceRow),
+    (place, line): (usize, &LineRow),
+    sources: Vec<(Uuid, InvoiceRow)>,
+    others: &[Reversal],
 ) -> Result<Reversal> {
-    let invoice_id = invoice.invoice_id;
-    if invoice.number.is_none() {
-        return Err(Error::conflict(format!(
+    let (mut originals, mut candidates, mut waits_for) = (vec![], vec![], None);
+    for (item_id, invoice) in sources.iter().filter(|(_, invoice)| invoice.status != "void") {
+        if invoice.number.is_none() {
+            waits_for = Some(invoice.invoice_id);
+            continue;
+        }
+        let mut original = Original::load(conn, invoice).await?;
+        for (index, billed) in original.lines.iter().enumerate() {
+            let is_of_item =
+                billed.billed_item_id == Some(*item_id) && billed.metric_slug == line.metric_slug;
+            let Some(invoiced) = original.invoiced.get_mut(index).filter(|_| is_of_item) else { continue };
+            for part in others.iter().flat_map(|o| &o.parts).filter(|p| p.line_item_id == billed.line_item_id)
+            {
+                invoiced.net_credited = invoiced.net_credited.add(part.taken.net).map_err(Error::internal)?;
+                invoiced.cost_credited =
+                    invoiced.cost_credited.add(part.taken.cost).map_err(Error::internal)?;
+            }
+            let left = invoiced.net_left().map_err(Error::internal)?;
+            if Cents::ZERO < left {
+                candidates.push(Candidate { of: originals.len(), index, left });
+            }
+        }
+        originals.push(original);
+    }
+    candidates.sort_by_key(|candidate| Reverse(candidate.left));
+    let whole = Cents(line.amount_cents).neg().map_err(Error::internal)?;
+    let (mut open, mut parts, mut tax) = (whole, vec![], serde_json::Value::Null);
+    let (mut taxed, mut is_mixed) = (None, false);
+    for Candidate { of, index, left } in candidates {
+        let Some((original, billed)) = originals.get(of).and_then(|o| o.lines.get(index).map(|l| (o, l)))
+        else {
+            continue;
+        };
+        let taken = of_credit_line(&original.invoiced, index, open.min(left))
+            .map_err(|e| refuse(place, &e.to_string()))?;
+        if parts.is_empty() {
+            tax = billed.explanation.as_ref().map(|e| e["tax"].clone()).unwrap_or_default();
+        }
+        let rate = original.invoiced.get(index).map(|line| (line.category, line.rate));
+        is_mixed |= *taxed.get_or_insert(rate) != rate;
+        open = open.sub(taken.net).map_err(Error::internal)?;
+        parts.push(Part { invoice_id: original.row.invoice_id, line_item_id: billed.line_item_id, taken });
+        if open == Cents::ZERO {
+            return Ok(Reversal { place, tax, parts, is_mixed });
+        }
+    }
+    match waits_for {
+        Some(invoice_id) => Err(Error::conflict(format!(
             "line {} takes back a line of the draft {invoice_id}, which must be issued first",
             place + 1
-        )));
+        ))),
+        None if originals.is_empty() => Err(refuse(place, "takes back what was never billed: drop the line")),
+        None => {
+            let left = whole.sub(open).map_err(Error::internal)?;
+            Err(refuse(place, &CreditNoteError::Line { asked: 0, left }.to_string()))
+        }
     }
-    let original = Original::load(conn, invoice).await?;
-    let of = |l: &LineRow| l.billed_item_id == Some(item.billed_item_id) && 0 < l.amount_cents;
-    let found = original.lines.iter().enumerate().find(|(_, l)| of(l));
-    let (index, credited) =
-        found.ok_or_else(|| refuse(place, "takes back what was never billed: drop the line"))?;
-    let amount = Cents(line.amount_cents).neg().map_err(Error::internal)?;
-    // Only the line bounds it: what else is on the invoice may take something back itself.
-    let part =
-        of_credit_line(&original.invoiced, index, amount).map_err(|e| refuse(place, &e.to_string()))?;
-    Ok(Reversal {
-        place,
-        invoice_id,
-        line_item_id: credited.line_item_id,
-        tax: credited.explanation.as_ref().map(|e| e["tax"].clone()).unwrap_or_default(),
-        part,
-    })
 }
 
 /// The lines of the draft, the credit lines with the VAT decision and the reference of what they take back.
@@ -141,43 +215,68 @@ pub(super) fn referring(lines: &[LineRow], reversals: &[Reversal]) -> Vec<LineRo
     for reversal in reversals {
         if let Some(explanation) = lines.get_mut(reversal.place).and_then(|l| l.explanation.as_mut()) {
             explanation["tax"] = reversal.tax.clone();
-            explanation["credited_invoice_id"] = reversal.invoice_id.to_string().into();
-            explanation["credited_line_item_id"] = reversal.line_item_id.to_string().into();
+            if let Some(part) = reversal.parts.first() {
+                explanation["credited_invoice_id"] = part.invoice_id.to_string().into();
+                explanation["credited_line_item_id"] = part.line_item_id.to_string().into();
+            }
         }
     }
     lines
+}
+
+/// Whether a credit line takes back what was taxed differently: then it cannot stand, and credit notes do it.
+pub(super) fn are_mixed(reversals: &[Reversal]) -> bool {
+    reversals.iter().any(|reversal| reversal.is_mixed)
 }
 
 /// The platform's part of the credit lines is the one of what they take back, whatever the multipliers are now.
 pub(super) fn settle_cost(lines: &mut [LineRow], reversals: &[Reversal], is_operator: bool) {
     for reversal in reversals {
         if let Some(line) = lines.get_mut(reversal.place) {
-            line.platform_cost_cents = if is_operator { 0 } else { -reversal.part.cost.0 };
+            let cost: i64 = reversal.parts.iter().map(|part| part.taken.cost.0).sum();
+            line.platform_cost_cents = if is_operator { 0 } else { -cost };
         }
     }
 }
 
 /// Writes down that the lines are taken back by the invoice. Its lines are stored.
-pub(super) async fn link(conn: &mut Conn, lines: &[LineRow], reversals: &[Reversal]) -> Result<()> {
+pub(super) async fn link(
+    conn: &mut Conn,
+    lines: &[LineRow],
+    reversals: &[Reversal],
+    is_operator: bool,
+) -> Result<()> {
     use credit_note_lines as t;
     for reversal in reversals {
         let Some(line) = lines.get(reversal.place) else { continue };
-        diesel::insert_into(t::table)
-            .values((
-                t::tenant_id.eq(&line.tenant_id),
-                t::line_item_id.eq(line.line_item_id),
-                t::partner_id.eq(&line.partner_id),
-                t::credit_note_id.eq(line.invoice_id),
-                t::invoice_id.eq(reversal.invoice_id),
-                t::credited_line_item_id.eq(reversal.line_item_id),
-                t::net_cents.eq(-line.amount_cents),
-                t::tax_cents.eq(-line.tax_cents),
-                t::cost_cents.eq(-line.platform_cost_cents),
-            ))
-            .execute(conn)
-            .await?;
+        let (mut net_left, mut tax_left) = (-line.amount_cents, -line.tax_cents);
+        for part in &reversal.parts {
+            let net = part.taken.net.0;
+            let tax = share(tax_left, net, net_left)?;
+            (net_left, tax_left) = (net_left - net, tax_left - tax);
+            diesel::insert_into(t::table)
+                .values((
+                    t::tenant_id.eq(&line.tenant_id),
+                    t::line_item_id.eq(line.line_item_id),
+                    t::partner_id.eq(&line.partner_id),
+                    t::credit_note_id.eq(line.invoice_id),
+                    t::invoice_id.eq(part.invoice_id),
+                    t::credited_line_item_id.eq(part.line_item_id),
+                    t::net_cents.eq(net),
+                    t::tax_cents.eq(tax),
+                    t::cost_cents.eq(if is_operator { 0 } else { part.taken.cost.0 }),
+                ))
+                .execute(conn)
+                .await?;
+        }
     }
     Ok(())
+}
+
+/// The part of the tax that goes with a part of an amount; all of it with the last.
+fn share(tax: i64, net: i64, of: i64) -> Result<i64> {
+    let share = i128::from(tax) * i128::from(net) / i128::from(of.max(1));
+    i64::try_from(share).map_err(Error::internal)
 }
 
 /// Issues credit notes for what the credit lines take back, and answers the other lines and the last credit note.
@@ -190,8 +289,10 @@ pub(super) async fn as_credit_notes(
     let mut last = None;
     for reversal in reversals {
         let Some(line) = lines.get(reversal.place) else { continue };
-        let what = (reversal.invoice_id, reversal.line_item_id, reversal.part.net);
-        last = Some(take_back(conn, op, what, line).await?);
+        for part in &reversal.parts {
+            let what = (part.invoice_id, part.line_item_id, part.taken.net);
+            last = Some(take_back(conn, op, what, line).await?);
+        }
     }
     let is_credit = |place: &usize| reversals.iter().any(|reversal| reversal.place == *place);
     let rest = lines.iter().enumerate().filter(|(place, _)| !is_credit(place));

@@ -66,7 +66,8 @@ pub async fn in_tx(
     let mut reversals = credit_lines::load(conn, &before).await?;
     let mut wanted = credit_lines::referring(&before, &reversals);
     let mut taxed = tax_of(&wanted);
-    if !reversals.is_empty() && taxed.as_ref().map_or(true, |taxed| taxed.totals.total < Cents(0)) {
+    let stands = |taxed: &Taxed| Cents(0) <= taxed.totals.total && !credit_lines::are_mixed(&reversals);
+    if !reversals.is_empty() && !taxed.as_ref().is_ok_and(stands) {
         let (rest, note) = credit_lines::as_credit_notes(conn, op, &wanted, &reversals).await?;
         if let (true, Some(note)) = (rest.is_empty(), note) {
             credit_lines::replace_draft(conn, &draft, note.id).await?;
@@ -89,12 +90,15 @@ pub async fn in_tx(
     }
 
     let is_operator = operator == Some(draft.partner_id.as_str());
-    let mut lines = decided(&wanted, &taxed, if is_operator { None } else { Some(&settings) })?;
+    let mut lines = decided(wanted, &taxed, if is_operator { None } else { Some(&settings) })?;
     credit_lines::settle_cost(&mut lines, &reversals, is_operator);
     store::replace_lines(conn, &before, &lines).await?;
+    let drafted = view::unexplained(&draft, &before, vec![])?;
+    // Thousands of them are too much to hold on to.
+    drop(before);
     let parts = parts::of_lines(&lines, if is_operator { None } else { Some(&settings) })?;
     parts::insert(conn, &parts).await?;
-    credit_lines::link(conn, &lines, &reversals).await?;
+    credit_lines::link(conn, &lines, &reversals, is_operator).await?;
     let mut row = frozen(op, &draft, &parties, &taxed, issue_date, &settings)?;
     let credit_applied = payments::apply_credit(conn, op, &mut row).await?;
     let paid = match credit_applied {
@@ -117,29 +121,24 @@ pub async fn in_tx(
         document: &document,
         prefix: &parties.seller.invoice_number_prefix,
         paid,
-        before: Some(view::detail(&draft, &before)?),
+        before: Some(drafted),
         reason: None,
     };
     Ok(issue::issue(conn, op, unissued).await?.1)
 }
 
 /// The lines with what was decided for them, and what the platform gets of each by these settings.
-fn decided(lines: &[LineRow], taxed: &Taxed, cost_by: Option<&Settings>) -> Result<Vec<LineRow>> {
+fn decided(mut lines: Vec<LineRow>, taxed: &Taxed, cost_by: Option<&Settings>) -> Result<Vec<LineRow>> {
     let parts = taxed.decisions.iter().zip(&taxed.totals.line_tax);
-    let decided = lines.iter().zip(parts).map(|(line, (decision, part))| {
-        Ok(LineRow {
-            tax_rate: decision.printed_rate(),
-            tax_category: Some(decision.category.as_str().into()),
-            tax_cents: part.0,
-            explanation: line.explanation.clone().map(|mut explanation| {
-                explanation["tax"] = serde_json::json!(decision);
-                explanation
-            }),
-            platform_cost_cents: cost_by.map_or(Ok(0), |settings| platform_cost(line, settings))?,
-            ..line.clone()
-        })
-    });
-    decided.collect()
+    for (line, (decision, part)) in lines.iter_mut().zip(parts) {
+        line.platform_cost_cents = cost_by.map_or(Ok(0), |settings| platform_cost(line, settings))?;
+        (line.tax_rate, line.tax_cents) = (decision.printed_rate(), part.0);
+        line.tax_category = Some(decision.category.as_str().into());
+        if let Some(explanation) = &mut line.explanation {
+            explanation["tax"] = serde_json::json!(decision);
+        }
+    }
+    Ok(lines)
 }
 
 /// The document with its sums, dates and snapshots, and without its number.

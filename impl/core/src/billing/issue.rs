@@ -75,6 +75,7 @@ pub async fn issue(
     let fell_back = checked.fell_back.clone();
     row.number = Some(take_number(conn, &row, document_type, prefix, issue_date).await?);
     let original = original::numbered(op, &row, checked)?;
+    let audited = view::unexplained(&row, lines, paid.clone())?;
     let after = view::with_payments(&row, lines, paid)?;
     let entry = audit::Entry { reason, ..drafts::audited(&row) };
     // In one flight: all that are issued after this one wait for it.
@@ -82,7 +83,7 @@ pub async fn issue(
     try_join!(
         store::save(shared, &row),
         original::keep(shared, &original),
-        audit::record(shared, op, entry, before.as_ref(), Some(&after))
+        audit::record(shared, op, entry, before.as_ref(), Some(&audited))
     )?;
     if let Some(why) = fell_back {
         original::tell_fallback(conn, op, &row, &why).await?;

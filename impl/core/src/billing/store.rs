@@ -6,7 +6,7 @@ use crate::db::{COUNTED, Conn, count_up_to};
 use crate::error::{Error, Result};
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Bool, Date, Jsonb, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Bool, Date, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -211,11 +211,12 @@ async fn update_lines(conn: &mut Conn, tenant_id: &str, lines: &[&LineRow]) -> R
            n.requested_tax_rate, n.requested_tax_category, n.tax_rate, n.tax_category, n.tax_cents, n.tax_date, n.period_start,
            n.period_end, n.subscription_id, n.service_id, n.service_slug, n.plan_key, n.metric_slug, n.billed_item_id,
            n.explanation, n.platform_cost_cents)
-         FROM jsonb_populate_recordset(NULL::invoice_lines, (SELECT $1::jsonb)) AS n
+         FROM jsonb_populate_recordset(NULL::invoice_lines, (SELECT $1::text::jsonb)) AS n
          WHERE l.tenant_id = $2 AND l.line_item_id = n.line_item_id",
     );
-    let rows = serde_json::to_value(lines).map_err(Error::internal)?;
-    let written = update.bind::<Jsonb, _>(rows).bind::<Text, _>(tenant_id).execute(conn).await?;
+    // As text: a tree of values of thousands of lines is many times as large.
+    let rows = serde_json::to_string(lines).map_err(Error::internal)?;
+    let written = update.bind::<Text, _>(rows).bind::<Text, _>(tenant_id).execute(conn).await?;
     if written == lines.len() { Ok(()) } else { Err(Error::internal("a line that changed is not there")) }
 }
 

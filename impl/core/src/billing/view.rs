@@ -60,6 +60,24 @@ pub fn with_payments(
     lines: &[LineRow],
     payments: Vec<PaymentResponse>,
 ) -> Result<InvoiceDetailResponse> {
+    document(row, lines.iter().map(line).collect::<Result<_>>()?, payments)
+}
+
+/// The same for the audit log of an issue: without the explanations, which stand on lines that nothing changes any more.
+/// Of a long document they are most of its size.
+pub fn unexplained(
+    row: &InvoiceRow,
+    lines: &[LineRow],
+    payments: Vec<PaymentResponse>,
+) -> Result<InvoiceDetailResponse> {
+    document(row, lines.iter().map(unexplained_line).collect::<Result<_>>()?, payments)
+}
+
+fn document(
+    row: &InvoiceRow,
+    line_items: Vec<LineItemResponse>,
+    payments: Vec<PaymentResponse>,
+) -> Result<InvoiceDetailResponse> {
     let i = invoice(row)?;
     Ok(InvoiceDetailResponse {
         id: i.id,
@@ -91,21 +109,24 @@ pub fn with_payments(
         paid_at: i.paid_at,
         voided_at: i.voided_at,
         payment_reversed_at: i.payment_reversed_at,
-        line_items: lines.iter().map(line).collect::<Result<_>>()?,
+        line_items,
         payments,
     })
 }
 
 /// One line.
 pub fn line(row: &LineRow) -> Result<LineItemResponse> {
-    let r = row.clone();
+    Ok(LineItemResponse { explanation: row.explanation.as_ref().map(metadata), ..unexplained_line(row)? })
+}
+
+fn unexplained_line(r: &LineRow) -> Result<LineItemResponse> {
     Ok(LineItemResponse {
         id: r.line_item_id,
         order_index: r.order_index,
         kind: parse(&r.kind)?,
-        description: r.description,
+        description: r.description.clone(),
         quantity: r.quantity.normalize().into(),
-        unit_label: r.unit_label,
+        unit_label: r.unit_label.clone(),
         unit_price_cents: r.unit_price_cents.normalize().into(),
         amount_cents: r.amount_cents,
         tax_rate: r.tax_rate.map(|d| d.normalize().into()),
@@ -114,9 +135,9 @@ pub fn line(row: &LineRow) -> Result<LineItemResponse> {
         period_start: r.period_start,
         period_end: r.period_end,
         subscription_id: r.subscription_id,
-        service_slug: r.service_slug,
-        metric_slug: r.metric_slug,
-        explanation: r.explanation.as_ref().map(metadata),
+        service_slug: r.service_slug.clone(),
+        metric_slug: r.metric_slug.clone(),
+        explanation: None,
     })
 }
 

@@ -112,7 +112,9 @@ const CHECKS: &[(&str, &str)] = &[
         OR NOT c.cost BETWEEN least(l.platform_cost_cents, 0) AND greatest(l.platform_cost_cents, 0)"),
     ("every credit line of an invoice takes back a line of an earlier one, and that is its amount",
      "SELECT format('line %s of invoice %s: amount %s, takes back %s', l.line_item_id, l.invoice_id, l.amount_cents, c.net_cents) AS found
-      FROM invoices i JOIN invoice_lines l USING (tenant_id, invoice_id) LEFT JOIN credit_note_lines c USING (tenant_id, line_item_id)
+      FROM invoices i JOIN invoice_lines l USING (tenant_id, invoice_id)
+        LEFT JOIN (SELECT tenant_id, line_item_id, credit_note_id, sum(net_cents) AS net_cents, sum(tax_cents) AS tax_cents, sum(cost_cents) AS cost_cents
+          FROM credit_note_lines GROUP BY 1, 2, 3) c USING (tenant_id, line_item_id)
       WHERE i.document_type = 'invoice' AND i.number IS NOT NULL AND l.explanation ? 'credited_line_item_id'
         AND (c.line_item_id IS NULL OR c.credit_note_id <> i.invoice_id OR l.amount_cents <> -c.net_cents OR l.tax_cents <> -c.tax_cents
           OR l.platform_cost_cents <> -c.cost_cents)"),
