@@ -63,8 +63,8 @@ pub fn with_payments(
     document(row, lines.iter().map(line).collect::<Result<_>>()?, payments)
 }
 
-/// The same for the audit log of an issue: without the explanations, which stand on lines that nothing changes any more.
-/// Of a long document they are most of its size.
+/// The same for the audit log, where a run makes a draft and where one is issued: without the explanations, which stand on
+/// the lines. Of a long document they are most of its size.
 pub fn unexplained(
     row: &InvoiceRow,
     lines: &[LineRow],

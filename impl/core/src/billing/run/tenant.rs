@@ -293,8 +293,8 @@ impl Billing<'_> {
         spend(conn, tenant_id, &ids, Some(row.invoice_id)).await?;
         if !self.is_tried {
             to_be_issued(conn, op, tenant_id, partner_id, row.invoice_id).await?;
-            audit::record(conn, op, drafts::audited(&row), None::<&()>, Some(&view::detail(&row, &all)?))
-                .await?;
+            let made = view::unexplained(&row, &all, vec![])?;
+            audit::record(conn, op, drafts::audited(&row), None::<&()>, Some(&made)).await?;
         }
         Ok(Billed::Items(taken, Some(Box::new(Draft { row, lines: all, run_date: *date }))))
     }
