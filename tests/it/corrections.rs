@@ -146,6 +146,7 @@ async fn usage_that_is_taken_back_is_credited() {
 #[tokio::test]
 async fn what_was_billed_in_several_lines_is_taken_back_of_all_of_them() {
     let g = start().await;
+    g.app.advance_to(at("2026-04-21T09:00:00Z")).await;
     g.used("2026-04-20T12:00:00Z", "calls", "300").await;
     g.used("2026-04-20T12:00:00Z", "level", "2500").await;
     g.app.advance_to(at("2026-05-10T09:00:00Z")).await;

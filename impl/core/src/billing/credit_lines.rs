@@ -215,7 +215,7 @@ pub(super) fn referring(lines: &[LineRow], reversals: &[Reversal]) -> Vec<LineRo
     for reversal in reversals {
         if let Some(explanation) = lines.get_mut(reversal.place).and_then(|l| l.explanation.as_mut()) {
             explanation["tax"] = reversal.tax.clone();
-            if let Some(part) = reversal.parts.first() {
+            if let Some(part) = reversal.parts.as_slice().first() {
                 explanation["credited_invoice_id"] = part.invoice_id.to_string().into();
                 explanation["credited_line_item_id"] = part.line_item_id.to_string().into();
             }
