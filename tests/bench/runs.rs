@@ -15,8 +15,8 @@ use tokio_postgres::Client;
 
 const PARTNER: &str = "prt_bench";
 const RUN: &str = "/api/v1/admin/billing/run";
-/// An invoice holds 5,000 lines, and each subscription has two: its base price and its usage.
-const SUBSCRIPTIONS_AN_INVOICE: u32 = 2_500;
+/// An invoice holds 2,000 lines, and each subscription has two: its base price and its usage.
+const SUBSCRIPTIONS_AN_INVOICE: u32 = 1_000;
 /// Invoices an hour that must be reached.
 const PER_HOUR: f64 = 200_000.0;
 

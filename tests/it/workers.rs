@@ -232,8 +232,8 @@ async fn more_lines_than_an_invoice_holds_go_on_a_further_one() {
           currency, due_at, run_date, own_invoice, status, created_at)
         SELECT tenant_id, gen_random_uuid(), partner_id, source_type, source_id, period_start, kind, n, subscription_id, currency, due_at, run_date,
           own_invoice, 'due', created_at
-        FROM billed_items, generate_series(100, 1799) n WHERE kind = 'base' AND status = 'due'";
-    assert_eq!(app.db().await.execute(copies, &[]).await.expect("copies"), 5_100);
+        FROM billed_items, generate_series(100, 799) n WHERE kind = 'base' AND status = 'due'";
+    assert_eq!(app.db().await.execute(copies, &[]).await.expect("copies"), 2_100);
     let done = worked(&app, "billing_run").await;
     assert_eq!(done.count("issued"), 2, "{done}");
     let made = "SELECT count(*), count(DISTINCT l.subscription_id), i.subtotal_cents FROM invoices i JOIN invoice_lines l USING (tenant_id, invoice_id)
@@ -248,7 +248,7 @@ async fn more_lines_than_an_invoice_holds_go_on_a_further_one() {
         .map(|row| (row.get(0), row.get(1), row.get(2)))
         .collect();
     // What belongs to a subscription stays together: two fit, the third does not.
-    assert_eq!(made, [(3_402, 2, 3_402 * 4900), (1_701, 1, 1_701 * 4900)]);
+    assert_eq!(made, [(1_402, 2, 1_402 * 4900), (701, 1, 701 * 4900)]);
     assert!(worked(&app, "billing_run").await.is_nothing());
     assert_eq!(count(&app, "billing_parked").await, 0);
     // The copies are one period billed many times, and the books say so. Journals, sums and numbers, which are

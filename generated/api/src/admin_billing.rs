@@ -51,10 +51,10 @@ pub trait AdminBillingApi {
     /// repeats nor skips anything, and a run with nothing due answers empty lists. With `dry_run` the same
     /// computation is made, VAT included, and nothing is written; drafts that wait to be issued are not part
     /// of it, and the rules of electronic invoices are not asked. One call makes at most 1,000 invoices and
-    /// says in `has_more` whether more are due. An invoice holds at most 5,000 lines; what more is due on
-    /// the day goes on further ones, the lines of a subscription together. An account whose billing would
-    /// run away (more lines than that of one subscription, or of none, or too many periods) is parked and
-    /// named, its tenant is notified, once, and the others go on; the server looks at it again each day.
+    /// says in `has_more` whether more are due. An invoice of a run holds at most 2,000 lines; what more is
+    /// due on the day goes on further ones, the lines of a subscription together. An account whose billing
+    /// would run away (more lines than that of one subscription, or of none, or too many periods) is parked
+    /// and named, its tenant is notified, once, and the others go on; the server looks at it again each day.
     ///
     /// For a partner the run covers its own tenants. 404 when `tenant_id` does not exist for the caller; 400
     /// when `until` is in the future without `dry_run`, or more than five years (1,827 days) ahead with it.

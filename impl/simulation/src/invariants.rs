@@ -306,9 +306,14 @@ impl Checks {
     /// When nothing is left to come: what was used in a segment that was billed is what its lines add up to.
     pub async fn at_the_end(&self, life: &Life) -> Outcome {
         let rows = self.db().await?.query(
+                // What was voided for good counts as billed: it was given up. What was voided and billed again does not.
                 "SELECT l.explanation, l.amount_cents FROM invoice_lines l JOIN invoices i USING (tenant_id, invoice_id)
-                 WHERE i.document_type = 'invoice' AND i.status NOT IN ('draft', 'void') AND l.kind IN ('usage', 'minimum', 'correction')
-                   AND l.explanation ? 'segment_id' ORDER BY i.finalized_at",
+                   JOIN billed_items b USING (tenant_id, billed_item_id)
+                 WHERE i.document_type = 'invoice' AND i.number IS NOT NULL AND l.kind IN ('usage', 'minimum', 'correction')
+                   AND l.explanation ? 'segment_id' AND NOT (i.status = 'void' AND EXISTS (SELECT 1 FROM billed_items n
+                     WHERE n.tenant_id = b.tenant_id AND n.source_type = b.source_type AND n.source_id = b.source_id AND n.kind = b.kind
+                       AND n.revision > b.revision AND n.created_at = i.voided_at))
+                 ORDER BY i.finalized_at",
                 &[],
             )
             .await?;

@@ -29,8 +29,9 @@ use scaicontrol_types::BillingParkReason;
 use std::collections::{BTreeMap, HashSet};
 use uuid::Uuid;
 
-/// Lines that one invoice holds at most: what access points still carry, and what a server has room for several times.
-const LINES_MAX: usize = 5_000;
+/// Lines that one invoice holds at most: what access points carry, what a server has room for several times, and what is
+/// made and issued well within the deadline of a request.
+const LINES_MAX: usize = 2_000;
 /// Subscriptions that one transaction carries forward.
 const CARRIED_AT_ONCE: i64 = 1_000;
 /// How far a subscription may be behind before its account is parked: further back than any server was ever down.
