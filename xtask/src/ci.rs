@@ -131,7 +131,7 @@ pub fn simulate(root: &Path) -> Result<()> {
     };
     lives(&["--seed", "1", "--seeds", "20", "--years", "2", "--tenants", "1"])?;
     lives(&["--seed", "51", "--seeds", "4", "--days", "60", "--tenants", "4"])?;
-    lives(&["--seed", "101", "--seeds", "2", "--days", "60", "--tenants", "3", "--faults"])
+    lives(&["--seed", "101", "--seeds", "4", "--days", "240", "--tenants", "2", "--faults"])
 }
 
 pub fn schemathesis(root: &Path) -> Result<()> {
