@@ -156,6 +156,38 @@ async fn what_is_upcoming_comes_by_itself() {
     verified(app).await;
 }
 
+#[tokio::test]
+async fn what_falls_due_later_on_a_day_is_on_another_invoice() {
+    let app = TestApp::start().await;
+    given::patience(&app).await;
+    let tenant = given::tenant(&app, "tnt_acme", "prt_north").await;
+    let minimum = json!([{"metric_slug": "calls", "tier_start": "0", "tier_end": null, "unit_price_cents": "1", "minimum_cents": 500}]);
+    let mut plans = vec![];
+    for slug in ["vault", "flow"] {
+        let plan =
+            given::plan_with(&app, &service(&app, slug).await, "pro", json!({"base_price_cents": 4900}))
+                .await;
+        given::tiers(&app, &plan, &minimum).await;
+        plans.push(plan);
+    }
+    given::subscription(&app, &tenant, &plans[0], 1).await;
+    // Its term ends at noon of the day on which both begin their second month.
+    let asked = json!({"tenant_id": tenant.id, "plan_id": plans[1].id, "ends_at": "2026-04-10T12:00:00Z"});
+    let admin = app.operator("super_admin");
+    app.call("POST", "/api/v1/admin/subscriptions").token(&admin).json(&asked).send().await.expect(201);
+    app.live_to(at("2026-03-20T09:00:00Z")).await;
+    let next =
+        app.call("GET", "/api/v1/billing/upcoming").token(&tenant.admin).send().await.data(200)[0].clone();
+    let known = invoices(&app, &tenant).await.len();
+    app.live_to(at("2026-04-11T09:00:00Z")).await;
+    let all = invoices(&app, &tenant).await;
+    assert_eq!(all.len(), known + 2, "one after midnight, one after noon");
+    let date = json!("2026-04-10");
+    assert_eq!([&all[known]["issue_date"], &all[known + 1]["issue_date"]], [&date; 2]);
+    assert_eq!((&next["invoice_date"], &next["total_cents"]), (&date, &all[known]["total_cents"]));
+    verified(&app).await;
+}
+
 /// A partner of that timezone, and its tenant.
 async fn tenant_in(app: &TestApp, name: &str, timezone: &str) -> Tenant {
     let (tenant_id, partner_id) = (format!("tnt_{name}"), format!("prt_{name}"));

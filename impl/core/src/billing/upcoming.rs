@@ -17,10 +17,12 @@ use diesel_async::RunQueryDsl;
 use scaicontrol_domain::money::Cents;
 use scaicontrol_domain::settlement::credit_used;
 use scaicontrol_types::UpcomingInvoiceResponse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Drafts that are looked at for the first of each currency.
 const DRAFTS_MAX: usize = 1_000;
+/// Instants that are looked at one by one; what comes after them is looked at in one go.
+const STEPS_MAX: usize = 200;
 
 /// The next invoice of the caller's tenant in each currency.
 pub async fn upcoming(op: &OpContext, app: &Control) -> Result<Vec<UpcomingInvoiceResponse>> {
@@ -38,20 +40,57 @@ async fn next_invoices(
 ) -> Result<Vec<UpcomingInvoiceResponse>> {
     let settings = settings::load(conn).await?;
     let Some(until) = horizon(conn, op, &settings, tenant_id).await? else { return Ok(vec![]) };
-    let (drafts, _) = run::drafts(conn, op, &settings, tenant_id, until, DRAFTS_MAX).await?;
-    let mut first: BTreeMap<String, &Draft> = BTreeMap::new();
-    for draft in &drafts {
-        // Of those of one day the first comes first.
-        let next = first.entry(draft.row.currency.clone()).or_insert(draft);
-        if draft.run_date < next.run_date {
-            *next = draft;
+    let wanted = currencies(conn, tenant_id).await?;
+    let mut first: BTreeMap<String, Draft> = BTreeMap::new();
+    // As the run will: what is due at one instant, then at the next. What falls due later on a day is on another invoice.
+    let (mut at, mut steps) = (op.now, 1);
+    loop {
+        let (mut drafts, _) = run::drafts(conn, op, &settings, tenant_id, at, DRAFTS_MAX).await?;
+        drafts.sort_by_key(|draft| draft.run_date);
+        for draft in drafts {
+            first.entry(draft.row.currency.clone()).or_insert(draft);
         }
+        if until <= at || wanted.iter().all(|currency| first.contains_key(currency)) {
+            break;
+        }
+        let next = next_instant(conn, tenant_id, at).await?;
+        at = next.filter(|next| *next < until && steps < STEPS_MAX).unwrap_or(until);
+        steps += 1;
     }
     let mut answer = Vec::with_capacity(first.len());
-    for draft in first.into_values() {
+    for draft in first.values() {
         answer.push(shown(conn, op, &settings, draft).await?);
     }
     Ok(answer)
+}
+
+/// Currencies of what the tenant is going to be billed for.
+async fn currencies(conn: &mut Conn, tenant_id: &str) -> Result<BTreeSet<String>> {
+    use billed_items as b;
+    use subscriptions as s;
+    let live = s::table.filter(s::tenant_id.eq(tenant_id).and(s::next_event_at.is_not_null()));
+    let mut all: BTreeSet<String> =
+        live.select(s::currency).distinct().load(conn).await?.into_iter().collect();
+    let due = b::table.filter(b::tenant_id.eq(tenant_id).and(b::status.eq("due")));
+    all.extend(due.select(b::currency).distinct().load::<String>(conn).await?);
+    Ok(all)
+}
+
+/// The first instant after `at` at which something of the tenant happens or falls due.
+async fn next_instant(conn: &mut Conn, tenant_id: &str, at: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
+    use billed_items as b;
+    use subscriptions as s;
+    let happens: Option<DateTime<Utc>> = s::table
+        .filter(s::tenant_id.eq(tenant_id).and(s::next_event_at.gt(at)))
+        .select(diesel::dsl::min(s::next_event_at))
+        .first(conn)
+        .await?;
+    let due: Option<DateTime<Utc>> = b::table
+        .filter(b::tenant_id.eq(tenant_id).and(b::status.eq("due")).and(b::due_at.gt(at)))
+        .select(diesel::dsl::min(b::due_at))
+        .first(conn)
+        .await?;
+    Ok(happens.into_iter().chain(due).min())
 }
 
 /// Until when to look: the end of the periods and usage months that run now, and the grace after it.
