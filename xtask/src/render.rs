@@ -9,8 +9,8 @@ use std::process::{Command, ExitStatus, Stdio};
 pub const PACKAGE: &str = "scaicontrol-render";
 /// Reads PDFs; the version that judges hybrids too.
 const PIKEPDF: &str = "pikepdf==10.18.0";
-/// Everything but the renderer. Cargo unites the features of what is selected, so what is built without optimisations is
-/// always selected like this: with two selections most of the dependencies would be compiled twice.
+/// Everything but the renderer. Cargo unites the features of what is selected, so all else is always selected like this:
+/// with two selections most of the dependencies would be compiled twice.
 pub const REST: [&str; 3] = ["--workspace", "--exclude", PACKAGE];
 /// The setting of the server that says where it is.
 pub const SETTING: &str = "SCAICONTROL_RENDER__PROGRAM";

@@ -189,10 +189,10 @@ pub trait AdminBillingApi {
     /// is used only where the decision is `S`. Tax is computed on the sum of each category and rate and
     /// spread over the lines.
     ///
-    /// A credit line of a plan change or cancellation takes over the VAT of the line that it takes back and
-    /// refers to its invoice. When the document would come to less than 0 with it, or `O` would stand beside
-    /// other categories, the credit lines are issued as credit notes of those invoices first; if nothing
-    /// else is on the draft, it is gone, and the answer is the last credit note.
+    /// A credit line of a plan change, cancellation or correction takes over the VAT of the line that it
+    /// takes back and refers to its invoice. When the document would come to less than 0 with it, or `O`
+    /// would stand beside other categories, the credit lines are issued as credit notes of those invoices
+    /// first; if nothing else is on the draft, it is gone, and the answer is the last credit note.
     ///
     /// Credit of the tenant in this currency is used up first, the oldest first; an invoice that nothing is
     /// left to pay of is `paid` at once. Finalizing does not mail: that is a step of its own.

@@ -1,7 +1,7 @@
 //! Credit lines: what an invoice takes back of an earlier one.
 //!
-//! A plan change gives back the unused share of what was billed for the period, and a cancellation may. That is a line of
-//! the change's own invoice, taxed by the very decision of the line that it takes back, with a reference to its invoice,
+//! A plan change gives back the unused share of what was billed for the period, and a cancellation may; a correction gives
+//! back usage that turned out to cost less, which may have been billed in several lines. That is a line of its own invoice, taxed by the very decision of the line that it takes back, with a reference to its invoice,
 //! and it counts as taken back of that line like the part of a credit note, so that no line is ever taken back twice.
 //!
 //! Where the invoice would come to less than 0, or what is taken back cannot stand beside the other lines (some of them are
