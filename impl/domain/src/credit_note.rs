@@ -182,24 +182,17 @@ pub fn of_lines(
     if left < note.gross { Err(CreditNoteError::Invoice(left)) } else { Ok(note) }
 }
 
-/// What a credit line of another invoice takes back of a line: a net amount, and its part of the cost. Its tax is that of
-/// the invoice that it stands on, and not in the answer. Unlike a credit note it may exceed what is left of the whole
-/// invoice, which may take something back itself.
+/// The part of a line's platform cost that a credit line of another invoice takes back with a net amount of it. Unlike a
+/// credit note a credit line may exceed what is left of the whole invoice, which may take something back itself.
 ///
 /// # Errors
 /// [`CreditNoteError::Line`] when it is more than is left of the line.
-pub fn of_credit_line(
-    invoice: &[InvoicedLine],
-    index: usize,
-    net: Cents,
-) -> Result<CreditedLine, CreditNoteError> {
-    let none = CreditNoteError::Line { asked: 0, left: Cents::ZERO };
-    let line = invoice.get(index).ok_or(none)?;
+pub fn cost_of_credit_line(line: &InvoicedLine, net: Cents) -> Result<Cents, CreditNoteError> {
     let left = line.net_left()?.max(Cents::ZERO);
     if net <= Cents::ZERO || left < net {
         return Err(CreditNoteError::Line { asked: 0, left });
     }
-    Ok(CreditedLine { index, net, tax: Cents::ZERO, cost: cost(line, net)? })
+    Ok(cost(line, net)?)
 }
 
 /// The tax of a part of a group. A part of a positive amount never has a negative tax, nor the other way round: after

@@ -1,8 +1,9 @@
 //! Credit lines: what an invoice takes back of an earlier one.
 //!
 //! A plan change gives back the unused share of what was billed for the period, and a cancellation may; a correction gives
-//! back usage that turned out to cost less, which may have been billed in several lines. That is a line of its own invoice, taxed by the very decision of the line that it takes back, with a reference to its invoice,
-//! and it counts as taken back of that line like the part of a credit note, so that no line is ever taken back twice.
+//! back usage that turned out to cost less, which may have been billed in several lines. That is a line of its own invoice,
+//! taxed by the very decision of the line that it takes back, with a reference to its invoice, and it counts as taken back
+//! of that line like the part of a credit note, so that no line is ever taken back twice.
 //!
 //! Where the invoice would come to less than 0, or what is taken back cannot stand beside the other lines (some of them are
 //! outside the scope of VAT and others not), it is taken back by credit notes of the earlier invoices instead.
@@ -13,14 +14,15 @@
 use super::credit_notes::Original;
 use super::store::{self, InvoiceRow, LineRow};
 use super::take_back::take_back;
+use super::taken_back::{self, TakenBack};
 use crate::db::Conn;
-use crate::db::schema::{billed_items, credit_note_lines};
+use crate::db::schema::billed_items;
 use crate::error::{Error, Result};
 use crate::op::OpContext;
 use crate::subscriptions::billed;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use scaicontrol_domain::credit_note::{CreditNoteError, CreditedLine, of_credit_line};
+use scaicontrol_domain::credit_note::{CreditNoteError, InvoicedLine, cost_of_credit_line};
 use scaicontrol_domain::money::Cents;
 use scaicontrol_types::InvoiceDetailResponse;
 use std::cmp::Reverse;
@@ -34,25 +36,20 @@ pub(super) struct Reversal {
     /// The VAT decision of what it takes back.
     tax: serde_json::Value,
     /// The lines that it takes back, the largest first: usage may have been billed in several, by tier and by correction.
-    parts: Vec<Part>,
+    /// Their invoices are locked by [`load`]; the tax is known when the lines are stored.
+    parts: Vec<TakenBack>,
     /// Whether those lines were taxed differently, so that no one line can take all of them back.
     is_mixed: bool,
 }
 
-/// What is taken back of one line.
-#[derive(Debug)]
-struct Part {
-    /// Its invoice; locked by [`load`].
-    invoice_id: Uuid,
-    line_item_id: Uuid,
-    taken: CreditedLine,
-}
-
 /// A line that may be taken back, and how much of it is left.
 struct Candidate {
-    /// Its invoice, by place.
-    of: usize,
-    index: usize,
+    invoice_id: Uuid,
+    line_item_id: Uuid,
+    /// Its VAT decision.
+    tax: serde_json::Value,
+    /// As the rules know it.
+    invoiced: InvoicedLine,
     left: Cents,
 }
 
@@ -142,71 +139,92 @@ fn refuse(place: usize, why: &str) -> Error {
     Error::field(format!("line_items.{place}.id"), why)
 }
 
-/// What a credit line takes back of what its items were billed as. Only the lines bound it: what else is on their invoices
-/// may take something back itself. `others` are the credit lines before it, which may be of the same lines.
+/// What a credit line takes back of what its items were billed as. `others` are the credit lines before it, which may be of
+/// the same lines.
 async fn reversal(
     conn: &mut Conn,
     (place, line): (usize, &LineRow),
     sources: Vec<(Uuid, InvoiceRow)>,
     others: &[Reversal],
 ) -> Result<Reversal> {
-    let (mut originals, mut candidates, mut waits_for) = (vec![], vec![], None);
+    let (mut candidates, mut waits_for, mut is_issued) = (vec![], None, false);
     for (item_id, invoice) in sources.iter().filter(|(_, invoice)| invoice.status != "void") {
         if invoice.number.is_none() {
             waits_for = Some(invoice.invoice_id);
             continue;
         }
-        let mut original = Original::load(conn, invoice).await?;
-        for (index, billed) in original.lines.iter().enumerate() {
-            let is_of_item =
-                billed.billed_item_id == Some(*item_id) && billed.metric_slug == line.metric_slug;
-            let Some(invoiced) = original.invoiced.get_mut(index).filter(|_| is_of_item) else { continue };
-            for part in others.iter().flat_map(|o| &o.parts).filter(|p| p.line_item_id == billed.line_item_id)
-            {
-                invoiced.net_credited = invoiced.net_credited.add(part.taken.net).map_err(Error::internal)?;
-                invoiced.cost_credited =
-                    invoiced.cost_credited.add(part.taken.cost).map_err(Error::internal)?;
-            }
-            let left = invoiced.net_left().map_err(Error::internal)?;
-            if Cents::ZERO < left {
-                candidates.push(Candidate { of: originals.len(), index, left });
-            }
-        }
-        originals.push(original);
+        is_issued = true;
+        let original = Original::load(conn, invoice).await?;
+        candidates.append(&mut of_item(original, *item_id, line, others)?);
     }
-    candidates.sort_by_key(|candidate| Reverse(candidate.left));
     let whole = Cents(line.amount_cents).neg().map_err(Error::internal)?;
-    let (mut open, mut parts, mut tax) = (whole, vec![], serde_json::Value::Null);
-    let (mut taxed, mut is_mixed) = (None, false);
-    for Candidate { of, index, left } in candidates {
-        let Some((original, billed)) = originals.get(of).and_then(|o| o.lines.get(index).map(|l| (o, l)))
-        else {
-            continue;
-        };
-        let taken = of_credit_line(&original.invoiced, index, open.min(left))
-            .map_err(|e| refuse(place, &e.to_string()))?;
-        if parts.is_empty() {
-            tax = billed.explanation.as_ref().map(|e| e["tax"].clone()).unwrap_or_default();
-        }
-        let rate = original.invoiced.get(index).map(|line| (line.category, line.rate));
-        is_mixed |= *taxed.get_or_insert(rate) != rate;
-        open = open.sub(taken.net).map_err(Error::internal)?;
-        parts.push(Part { invoice_id: original.row.invoice_id, line_item_id: billed.line_item_id, taken });
-        if open == Cents::ZERO {
-            return Ok(Reversal { place, tax, parts, is_mixed });
-        }
-    }
+    let (reversal, open) = taken(place, whole, candidates)?;
     match waits_for {
+        _ if open == Cents::ZERO => Ok(reversal),
         Some(invoice_id) => Err(Error::conflict(format!(
             "line {} takes back a line of the draft {invoice_id}, which must be issued first",
             place + 1
         ))),
-        None if originals.is_empty() => Err(refuse(place, "takes back what was never billed: drop the line")),
+        None if !is_issued => Err(refuse(place, "takes back what was never billed: drop the line")),
         None => {
             let left = whole.sub(open).map_err(Error::internal)?;
             Err(refuse(place, &CreditNoteError::Line { asked: 0, left }.to_string()))
         }
     }
+}
+
+/// The lines of an issued invoice that billed an item, of the metric of the credit line, of which something is left. Only
+/// the lines bound it: what else is on the invoice may take something back itself.
+fn of_item(
+    mut original: Original,
+    item_id: Uuid,
+    credit: &LineRow,
+    others: &[Reversal],
+) -> Result<Vec<Candidate>> {
+    let mut candidates = vec![];
+    for (billed, invoiced) in original.lines.iter().zip(&mut original.invoiced) {
+        if billed.billed_item_id != Some(item_id) || billed.metric_slug != credit.metric_slug {
+            continue;
+        }
+        let before = others.iter().flat_map(|other| &other.parts);
+        for part in before.filter(|part| part.line_item_id == billed.line_item_id) {
+            invoiced.net_credited = invoiced.net_credited.add(part.net).map_err(Error::internal)?;
+            invoiced.cost_credited = invoiced.cost_credited.add(part.cost).map_err(Error::internal)?;
+        }
+        let left = invoiced.net_left().map_err(Error::internal)?;
+        if Cents::ZERO < left {
+            candidates.push(Candidate {
+                invoice_id: billed.invoice_id,
+                line_item_id: billed.line_item_id,
+                tax: billed.explanation.as_ref().map(|e| e["tax"].clone()).unwrap_or_default(),
+                invoiced: *invoiced,
+                left,
+            });
+        }
+    }
+    Ok(candidates)
+}
+
+/// Takes an amount back of the candidates, the largest first. Answers what they do not hold, too.
+fn taken(place: usize, whole: Cents, mut candidates: Vec<Candidate>) -> Result<(Reversal, Cents)> {
+    candidates.sort_by_key(|candidate| Reverse(candidate.left));
+    let mut reversal = Reversal { place, tax: serde_json::Value::Null, parts: vec![], is_mixed: false };
+    let (mut open, mut taxed) = (whole, None);
+    for Candidate { invoice_id, line_item_id, tax, invoiced, left } in candidates {
+        if open == Cents::ZERO {
+            break;
+        }
+        let net = open.min(left);
+        let cost = cost_of_credit_line(&invoiced, net).map_err(|e| refuse(place, &e.to_string()))?;
+        if reversal.parts.is_empty() {
+            reversal.tax = tax;
+        }
+        let rate = (invoiced.category, invoiced.rate);
+        reversal.is_mixed |= *taxed.get_or_insert(rate) != rate;
+        open = open.sub(net).map_err(Error::internal)?;
+        reversal.parts.push(TakenBack { invoice_id, line_item_id, net, tax: Cents::ZERO, cost });
+    }
+    Ok((reversal, open))
 }
 
 /// The lines of the draft, the credit lines with the VAT decision and the reference of what they take back.
@@ -233,7 +251,7 @@ pub(super) fn are_mixed(reversals: &[Reversal]) -> bool {
 pub(super) fn settle_cost(lines: &mut [LineRow], reversals: &[Reversal], is_operator: bool) {
     for reversal in reversals {
         if let Some(line) = lines.get_mut(reversal.place) {
-            let cost: i64 = reversal.parts.iter().map(|part| part.taken.cost.0).sum();
+            let cost: i64 = reversal.parts.iter().map(|part| part.cost.0).sum();
             line.platform_cost_cents = if is_operator { 0 } else { -cost };
         }
     }
@@ -246,31 +264,18 @@ pub(super) async fn link(
     reversals: &[Reversal],
     is_operator: bool,
 ) -> Result<()> {
-    use credit_note_lines as t;
+    let mut taken = vec![];
     for reversal in reversals {
         let Some(line) = lines.get(reversal.place) else { continue };
         let (mut net_left, mut tax_left) = (-line.amount_cents, -line.tax_cents);
         for part in &reversal.parts {
-            let net = part.taken.net.0;
-            let tax = share(tax_left, net, net_left)?;
-            (net_left, tax_left) = (net_left - net, tax_left - tax);
-            diesel::insert_into(t::table)
-                .values((
-                    t::tenant_id.eq(&line.tenant_id),
-                    t::line_item_id.eq(line.line_item_id),
-                    t::partner_id.eq(&line.partner_id),
-                    t::credit_note_id.eq(line.invoice_id),
-                    t::invoice_id.eq(part.invoice_id),
-                    t::credited_line_item_id.eq(part.line_item_id),
-                    t::net_cents.eq(net),
-                    t::tax_cents.eq(tax),
-                    t::cost_cents.eq(if is_operator { 0 } else { part.taken.cost.0 }),
-                ))
-                .execute(conn)
-                .await?;
+            let tax = share(tax_left, part.net.0, net_left)?;
+            (net_left, tax_left) = (net_left - part.net.0, tax_left - tax);
+            let cost = if is_operator { Cents::ZERO } else { part.cost };
+            taken.push((line, TakenBack { tax: Cents(tax), cost, ..*part }));
         }
     }
-    Ok(())
+    taken_back::record(conn, &taken).await
 }
 
 /// The part of the tax that goes with a part of an amount; all of it with the last.
@@ -290,7 +295,7 @@ pub(super) async fn as_credit_notes(
     for reversal in reversals {
         let Some(line) = lines.get(reversal.place) else { continue };
         for part in &reversal.parts {
-            let what = (part.invoice_id, part.line_item_id, part.taken.net);
+            let what = (part.invoice_id, part.line_item_id, part.net);
             last = Some(take_back(conn, op, what, line).await?);
         }
     }

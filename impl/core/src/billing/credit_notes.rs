@@ -5,11 +5,12 @@
 //! undoes the invoice's, and a number of its own series. Everything runs under the invoice's lock.
 use super::issue::{self, Unissued};
 use super::store::{self, InvoiceRow, LineRow};
+use super::taken_back::{self, TakenBack};
 use super::{drafts, finalize, parts, view};
 use crate::app::Control;
 use crate::audit;
 use crate::db::Conn;
-use crate::db::schema::{credit_note_lines, invoices, partners};
+use crate::db::schema::{invoices, partners};
 use crate::db::statement::statement;
 use crate::error::{Error, Field, Result};
 use crate::op::OpContext;
@@ -69,18 +70,8 @@ pub(super) struct How<'a> {
     pub reason: &'a str,
     /// What made the amount, where it was computed.
     pub because: Option<&'a serde_json::Value>,
-    /// What is passed on to the note from later invoices.
-    pub passed: &'a [PassedOn],
-}
-
-/// A line of a later invoice that counts as taken back by a note of an earlier one, or less so.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct PassedOn {
-    pub invoice_id: Uuid,
-    pub line_item_id: Uuid,
-    pub net: Cents,
-    pub tax: Cents,
-    pub cost: Cents,
+    /// What of later invoices counts as taken back by the note, or less so.
+    pub passed: &'a [TakenBack],
 }
 
 /// Writes the credit note, settles it with the invoice, and issues it.
@@ -233,7 +224,7 @@ async fn write_passing(
     op: &OpContext,
     (original, note): (&Original, &CreditNote),
     reason: &str,
-    passed: &[PassedOn],
+    passed: &[TakenBack],
 ) -> Result<Written> {
     let seller = partners::table
         .find(&original.row.partner_id)
@@ -255,7 +246,11 @@ async fn write_passing(
     store::insert(conn, &row).await?;
     store::insert_lines(conn, &lines).await?;
     let parts = parts_of(conn, original, note, &lines).await?;
-    pass_on(conn, passed, &lines).await?;
+    // It makes room for what the note takes back, so it comes first.
+    if let Some(first) = lines.as_slice().first() {
+        let passed: Vec<_> = passed.iter().map(|part| (first, *part)).collect();
+        taken_back::record(conn, &passed).await?;
+    }
     link(conn, original, note, &lines).await?;
     parts::insert(conn, &parts).await?;
     row.status = "finalized".into();
@@ -350,52 +345,16 @@ async fn parts_of(
     Ok(parts)
 }
 
-/// Notes what is passed on to the first line of a note. It makes room for what the note takes back, so it comes first.
-async fn pass_on(conn: &mut Conn, passed: &[PassedOn], lines: &[LineRow]) -> Result<()> {
-    use credit_note_lines as t;
-    let Some(line) = lines.first() else { return Ok(()) };
-    for part in passed {
-        diesel::insert_into(t::table)
-            .values((
-                t::tenant_id.eq(&line.tenant_id),
-                t::line_item_id.eq(line.line_item_id),
-                t::partner_id.eq(&line.partner_id),
-                t::credit_note_id.eq(line.invoice_id),
-                t::invoice_id.eq(part.invoice_id),
-                t::credited_line_item_id.eq(part.line_item_id),
-                t::net_cents.eq(part.net.0),
-                t::tax_cents.eq(part.tax.0),
-                t::cost_cents.eq(part.cost.0),
-            ))
-            .execute(conn)
-            .await?;
-    }
-    Ok(())
-}
-
 /// Notes which line takes back which.
 async fn link(conn: &mut Conn, original: &Original, note: &CreditNote, lines: &[LineRow]) -> Result<()> {
-    use credit_note_lines as t;
-    let mut rows = Vec::with_capacity(lines.len());
+    let mut taken = Vec::with_capacity(lines.len());
     for (part, line) in note.lines.iter().zip(lines) {
         let of = original.lines.get(part.index).ok_or_else(|| Error::internal("a line that is not there"))?;
-        rows.push((
-            t::tenant_id.eq(&line.tenant_id),
-            t::line_item_id.eq(line.line_item_id),
-            t::partner_id.eq(&line.partner_id),
-            t::credit_note_id.eq(line.invoice_id),
-            t::invoice_id.eq(of.invoice_id),
-            t::credited_line_item_id.eq(of.line_item_id),
-            t::net_cents.eq(part.net.0),
-            t::tax_cents.eq(part.tax.0),
-            t::cost_cents.eq(part.cost.0),
-        ));
+        let CreditedLine { net, tax, cost, .. } = *part;
+        let of = TakenBack { invoice_id: of.invoice_id, line_item_id: of.line_item_id, net, tax, cost };
+        taken.push((line, of));
     }
-    // A statement holds at most 65,535 parameters.
-    for chunk in rows.chunks(1_000) {
-        diesel::insert_into(t::table).values(chunk.to_vec()).execute(conn).await?;
-    }
-    Ok(())
+    taken_back::record(conn, &taken).await
 }
 
 fn category(line: &LineRow) -> Result<Category> {

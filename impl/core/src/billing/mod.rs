@@ -16,6 +16,7 @@ mod proration;
 pub mod run;
 pub mod store;
 mod take_back;
+mod taken_back;
 pub mod tax;
 pub mod upcoming;
 pub mod view;

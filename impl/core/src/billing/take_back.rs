@@ -4,8 +4,9 @@
 //! that is taken back: it gave back something of an earlier invoice itself. What does not fit passes on to that one: its
 //! line counts as not taken back to that extent, the line of the plan change as taken back, and a credit note of the
 //! earlier invoice gives the money back. So each document stays within its amount, and each line is taken back once.
-use super::credit_notes::{self, How, Original, PassedOn, refusal};
+use super::credit_notes::{self, How, Original, refusal};
 use super::store::LineRow;
+use super::taken_back::TakenBack;
 use crate::db::Conn;
 use crate::error::{Error, Result};
 use crate::op::OpContext;
@@ -135,7 +136,7 @@ fn within(note: &mut CreditNote, left: Result<Cents, MoneyError>) -> Result<()> 
 
 /// What it means for the invoices that an amount was passed on from: the charge of each is taken back, and its credit line
 /// gives so much less back.
-fn pass_on(passed: &mut [Passed], amount: Cents) -> Result<Vec<PassedOn>> {
+fn pass_on(passed: &mut [Passed], amount: Cents) -> Result<Vec<TakenBack>> {
     let back = amount.neg().map_err(Error::internal)?;
     let mut rows = vec![];
     for from in passed {
@@ -147,7 +148,7 @@ fn pass_on(passed: &mut [Passed], amount: Cents) -> Result<Vec<PassedOn>> {
             let cost =
                 reversed_cost(line.cost, line.net, credited, line.cost_credited).map_err(Error::internal)?;
             let tax = tax_on(net, rate).map_err(Error::internal)?;
-            rows.push(PassedOn {
+            rows.push(TakenBack {
                 invoice_id: row.invoice_id,
                 line_item_id: row.line_item_id,
                 net,
