@@ -221,9 +221,8 @@ async fn what_nothing_is_due_on_is_never_past_due() {
     verified(&g.app).await;
 }
 
-#[tokio::test]
-async fn of_two_overdue_invoices_the_last_one_frees() {
-    let g = Given::start().await;
+/// A suspended subscription, and two overdue invoices with a line of it.
+async fn twice_overdue(g: &Given) -> (Uuid, Uuid, Uuid) {
     let (sub, first) = g.subscribed().await;
     g.at("2026-04-09T23:00:00Z").await;
     // Suspended since the 8th: only usage is billed, so the second invoice is made by hand with a line of it.
@@ -234,9 +233,36 @@ async fn of_two_overdue_invoices_the_last_one_frees() {
     g.app.db().await.batch_execute(&line).await.expect("a line of the subscription");
     g.at("2026-04-24T22:00:00Z").await;
     assert_eq!(g.invoice(second).await, "past_due");
+    (sub, first, second)
+}
+
+#[tokio::test]
+async fn of_two_overdue_invoices_the_last_one_frees() {
+    let g = Given::start().await;
+    let (sub, first, second) = twice_overdue(&g).await;
     g.pay(first, None).await;
     assert_eq!(g.state(sub).await, "suspended", "another one is overdue");
     g.pay(second, None).await;
+    assert_eq!(g.state(sub).await, "active");
+    assert_eq!(g.count("dunning_cases WHERE ended_at IS NULL").await, 0);
+    verified(&g.app).await;
+}
+
+#[tokio::test]
+async fn two_invoices_that_are_paid_at_one_moment_free_too() {
+    let g = Given::start().await;
+    let (sub, first, second) = twice_overdue(&g).await;
+    // Somebody else holds the subscription until both payments have written what they are.
+    let db = g.app.db().await;
+    db.batch_execute("BEGIN").await.expect("a transaction");
+    db.batch_execute(&format!("SELECT 1 FROM subscriptions WHERE subscription_id = '{sub}' FOR UPDATE"))
+        .await
+        .expect("its row");
+    let release = async {
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        db.batch_execute("COMMIT").await.expect("the row is free");
+    };
+    tokio::join!(g.pay(first, None), g.pay(second, None), release);
     assert_eq!(g.state(sub).await, "active");
     assert_eq!(g.count("dunning_cases WHERE ended_at IS NULL").await, 0);
     verified(&g.app).await;

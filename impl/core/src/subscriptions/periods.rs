@@ -215,6 +215,8 @@ pub(super) struct Unused {
     pub share: Ratio,
     /// From when on what billed the row is billed itself, when it is not yet: what takes it back comes after it.
     pub not_before: DateTime<Utc>,
+    /// Whether what billed the row is on a document.
+    is_billed: bool,
     item_id: Uuid,
     period_id: Uuid,
 }
@@ -232,8 +234,8 @@ pub(super) async fn unused(
     let Ok(share) = Ratio::left(at, row.starts_at, until) else { return Ok(None) };
     let something = Cents::ZERO < billed && 0 < share.seconds();
     let not_before = if item.status == "due" { item.due_at.max(op.now) } else { op.now };
-    let (item_id, period_id) = (item.billed_item_id, row.period_id);
-    Ok(something.then_some(Unused { billed, share, not_before, item_id, period_id }))
+    let (is_billed, item_id, period_id) = (item.status != "due", item.billed_item_id, row.period_id);
+    Ok(something.then_some(Unused { billed, share, not_before, is_billed, item_id, period_id }))
 }
 
 /// Writes down what a cut gives back. The `proration` item of `at` bills it.
@@ -273,6 +275,8 @@ pub(crate) async fn close(
             give_back(conn, op, sub, &unused, at).await?;
             let mut item = item(op, sub, "proration", at, unused.not_before)?;
             item.source_type = "subscription".into();
+            // What it takes back must be issued before, and not with it.
+            item.own_invoice = !unused.is_billed;
             store::insert_item(conn, &item).await?;
         }
         billed::end_period(conn, &row, at).await?;

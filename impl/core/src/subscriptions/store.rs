@@ -10,7 +10,7 @@ use crate::op::OpContext;
 use crate::packs;
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Text, Uuid as SqlUuid};
+use diesel::sql_types::{Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use scaicontrol_domain::money::Cents;
 use scaicontrol_domain::mrr;
@@ -292,19 +292,14 @@ pub async fn due(
     Ok(query.load(conn).await?)
 }
 
-/// Subscriptions that an unpaid invoice holds down (past due, or suspended by dunning) with a line on the invoice, and none
-/// on another one that is overdue. A line of a pack, or of one of its children, is one of all its children.
-pub async fn waiting_for(conn: &mut Conn, tenant_id: &str, invoice_id: Uuid) -> Result<Vec<Uuid>> {
+/// Subscriptions that an unpaid invoice holds down (past due, or suspended by dunning) with a line on the invoice. A line of
+/// a pack, or of one of its children, is one of all its children.
+pub async fn held_down(conn: &mut Conn, tenant_id: &str, invoice_id: Uuid) -> Result<Vec<Uuid>> {
     let rows: Vec<(Uuid,)> = statement::<(SqlUuid,)>(
         "SELECT s.subscription_id FROM subscriptions s
          WHERE s.tenant_id = $1 AND (s.status = 'past_due' OR (s.status = 'suspended' AND s.suspension_reason = 'dunning'))
            AND EXISTS (SELECT 1 FROM invoice_lines l
              WHERE l.tenant_id = s.tenant_id AND l.invoice_id = $2 AND l.subscription_id IN (
-               SELECT s.subscription_id UNION ALL SELECT s.pack_subscription_id UNION ALL SELECT c.subscription_id FROM subscriptions c
-               WHERE c.tenant_id = s.tenant_id AND c.pack_subscription_id = s.pack_subscription_id))
-           AND NOT EXISTS (SELECT 1 FROM invoices i JOIN invoice_lines l USING (tenant_id, invoice_id)
-             WHERE i.tenant_id = s.tenant_id AND i.due_cents > 0 AND (i.status = 'past_due' OR i.payment_reversed_at IS NOT NULL)
-               AND l.subscription_id IN (
                SELECT s.subscription_id UNION ALL SELECT s.pack_subscription_id UNION ALL SELECT c.subscription_id FROM subscriptions c
                WHERE c.tenant_id = s.tenant_id AND c.pack_subscription_id = s.pack_subscription_id)) ORDER BY 1",
     )
@@ -315,17 +310,20 @@ pub async fn waiting_for(conn: &mut Conn, tenant_id: &str, invoice_id: Uuid) -> 
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
-/// Number of the oldest overdue invoice with a line of the subscription.
+/// Number of the oldest overdue invoice with a line of the subscription, or of the pack that it is a child of.
 pub async fn overdue(conn: &mut Conn, sub: &SubscriptionRow) -> Result<Option<String>> {
     let found: Option<(String,)> = statement::<(Text,)>(
         "SELECT i.number FROM invoices i
          WHERE i.tenant_id = $1 AND i.number IS NOT NULL AND i.due_cents > 0
            AND (i.status = 'past_due' OR i.payment_reversed_at IS NOT NULL) AND EXISTS (SELECT 1 FROM invoice_lines l
-             WHERE l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id AND l.subscription_id = $2)
+             WHERE l.tenant_id = i.tenant_id AND l.invoice_id = i.invoice_id AND l.subscription_id IN (
+               SELECT $2 UNION ALL SELECT $3 UNION ALL SELECT c.subscription_id FROM subscriptions c
+               WHERE c.tenant_id = $1 AND c.pack_subscription_id = $3))
          ORDER BY i.issue_date, i.invoice_id LIMIT 1",
     )
     .bind::<Text, _>(&sub.tenant_id)
     .bind::<SqlUuid, _>(sub.subscription_id)
+    .bind::<Nullable<SqlUuid>, _>(sub.pack_subscription_id)
     .get_result(conn)
     .await
     .optional()?;

@@ -251,13 +251,17 @@ pub(super) async fn undo(conn: &mut Conn, op: &OpContext, sub: &mut Subscription
 /// Brings back the subscriptions that an invoice held down on which nothing is due any more: those with a line on it, and
 /// none on another one that is overdue. Runs under the invoice's lock.
 pub async fn recover(conn: &mut Conn, op: &OpContext, tenant_id: &str, invoice_id: Uuid) -> Result<()> {
-    let waiting = store::waiting_for(conn, tenant_id, invoice_id).await?;
-    if waiting.is_empty() {
+    let held_down = store::held_down(conn, tenant_id, invoice_id).await?;
+    if held_down.is_empty() {
         return Ok(());
     }
     let settings = settings::load(conn).await?;
-    for subscription_id in waiting {
+    for subscription_id in held_down {
         let mut sub = lifecycle::lock(conn, op, &settings, tenant_id, subscription_id).await?;
+        // Asked under the lock: of two invoices that are paid at one moment the second sees the first.
+        if store::overdue(conn, &sub).await?.is_some() {
+            continue;
+        }
         match state(&sub)? {
             State::PastDue => recovered(conn, op, &mut sub).await?,
             State::Suspended if sub.suspension_reason.as_deref() == Some("dunning") => {
