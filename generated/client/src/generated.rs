@@ -502,9 +502,9 @@ impl Client {
 
     Changes a draft. A field that is left out stays, one that is null is cleared. `line_items`, when given, replaces the whole list in the order given: an item with the `id` of a line of this draft keeps that line and changes only what the item says, an item without `id` is a new line of kind `manual`, and a line whose id is missing is dropped. Of a line that the billing run made only description and place can change; to bill something else, drop it and write a line by hand.
 
-    Dropping a line of the billing run frees what it billed in the same transaction, so the next run bills it again (a charge of a service is pending again); with `waive` it counts as billed and never comes back.
+    Dropping a line of the billing run frees what it billed in the same transaction, so the next run bills it again (a charge of a service is pending again); with `waive` it counts as billed and never comes back. Several lines may bill one thing (the tiers of a month's usage, the two lines of a plan change): those are dropped together, or some of them with `waive`. Of usage just the amount is waived: what is reported later is billed net of it.
 
-    404 when the document does not exist for the caller; 409 when it is not a draft; 400 with `details` for an id that is not a line of this draft or comes twice, for a new line without description, quantity or price, for a changed amount of a billing run's line, and for everything that creating a draft refuses.
+    404 when the document does not exist for the caller; 409 when it is not a draft; 400 with `details` for an id that is not a line of this draft or comes twice, for a new line without description, quantity or price, for a changed amount of a billing run's line, for one of several lines of one thing that is dropped without `waive`, and for everything that creating a draft refuses.
 
     Sends a `PATCH` request to `/api/v1/admin/invoices/{invoice_id}`
 

@@ -362,6 +362,10 @@ pub struct BillingRunResponse {
     /// The tenants that were left out.
     #[schemars(length(max = 1000))]
     pub parked: Vec<models::BillingRunParked>,
+    /// Tenants that could not be billed because of a fault of the server, which its log tells; the others
+    /// were. Call again.
+    #[schemars(length(max = 1000), inner(length(min = 1, max = 64)))]
+    pub failed_tenants: Vec<String>,
 }
 
 /// What to take back of an invoice, and why.

@@ -16,8 +16,9 @@ use crate::metering::Metering;
 use crate::observability::Metrics;
 use crate::op::Ids;
 use slog::Logger;
+use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// The state behind every request and every worker; cheap to clone.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub struct Control {
     pub ids: Ids,
     /// The writer of usage, and what is kept of quotas.
     pub metering: Metering,
+    /// Tenants that could not be billed when it was tried last; lost with the process.
+    pub unbillable: Arc<Mutex<HashSet<String>>>,
     /// What the catalogue shows.
     pub shown: Arc<Shown>,
     /// Who calls.

@@ -52,6 +52,9 @@ pub enum Computation {
         segment: Segment,
         /// What was billed for it before, corrections included, in cents.
         billed_cents: Cents,
+        /// What is left of that to take back, where it is less: the rest was taken back by credit notes, in cents.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        left_cents: Option<Cents>,
     },
     /// The credit of a plan change or cancellation.
     ProrationCredit {
@@ -59,6 +62,10 @@ pub enum Computation {
         billed_cents: Cents,
         /// The share that is given back.
         share: Ratio,
+        /// What is left of the billed amount to take back, where it is less than the share: credit notes that came later
+        /// took back the rest, in cents.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        left_cents: Option<Cents>,
     },
     /// The charge of a plan change.
     ProrationCharge {
@@ -170,8 +177,12 @@ impl Computation {
                 let line = lines.iter().find(|line| line.kind == *kind && line.tier_index == *tier_index);
                 Cents(line.ok_or(RecomputeError::NoSuchLine(*kind))?.amount_cents)
             }
-            Self::Correction { segment, billed_cents } => total(&segment.price()?)?.sub(*billed_cents)?,
-            Self::ProrationCredit { billed_cents, share } => share.of(*billed_cents)?.neg()?,
+            Self::Correction { segment, billed_cents, left_cents } => {
+                at_most(total(&segment.price()?)?.sub(*billed_cents)?, *left_cents)?
+            }
+            Self::ProrationCredit { billed_cents, share, left_cents } => {
+                at_most(share.of(*billed_cents)?.neg()?, *left_cents)?
+            }
             Self::ProrationCharge { price_cents, share } => share.of(*price_cents)?,
             Self::Pack { price, list_prices_cents, share } => {
                 share.of(pack::price(*price, list_prices_cents)?)?
@@ -179,6 +190,26 @@ impl Computation {
             Self::Priced { quantity, unit_price_cents, unit_divisor } => {
                 line_amount(*quantity, *unit_price_cents, *unit_divisor)?
             }
+        })
+    }
+
+    /// The same computation of a credit, which takes back no more than `left`; unchanged when it does not.
+    ///
+    /// # Errors
+    /// [`RecomputeError`].
+    pub fn bounded(self, left: Cents) -> Result<Self, RecomputeError> {
+        if left.max(Cents::ZERO).neg()? <= self.amount()? {
+            return Ok(self);
+        }
+        let left_cents = Some(left.max(Cents::ZERO));
+        Ok(match self {
+            Self::Correction { segment, billed_cents, .. } => {
+                Self::Correction { segment, billed_cents, left_cents }
+            }
+            Self::ProrationCredit { billed_cents, share, .. } => {
+                Self::ProrationCredit { billed_cents, share, left_cents }
+            }
+            other => other,
         })
     }
 
@@ -194,6 +225,14 @@ impl Computation {
             Self::Priced { .. } => None,
         }
     }
+}
+
+/// A credit, which is no more than what is left to take back.
+fn at_most(amount: Cents, left: Option<Cents>) -> Result<Cents, MoneyError> {
+    Ok(match left {
+        Some(left) => amount.max(left.neg()?),
+        None => amount,
+    })
 }
 
 /// Computes the net amount of a line again, in cents.
@@ -254,9 +293,16 @@ mod tests {
                 let minimum = line.kind == PricedKind::Minimum;
                 assert_eq!(computation.line_kind() == Some(LineKind::Minimum), minimum);
             }
-            let late = Computation::Correction { segment: segment(quantity), billed_cents: Cents(2000) };
+            let late = Computation::Correction {
+                segment: segment(quantity),
+                billed_cents: Cents(2000),
+                left_cents: None,
+            };
             let sum: i64 = lines.iter().map(|(line, _)| line.amount_cents).sum();
             assert_eq!(stored(&late).amount(), Ok(Cents(sum - 2000)));
+            let bounded = late.clone().bounded(Cents(500)).expect("a bound");
+            assert_eq!(stored(&bounded).amount(), Ok(Cents((sum - 2000).max(-500))));
+            assert_eq!(bounded == late, -500 <= sum - 2000, "a bound that does not bind is not there");
         }
         let wrong =
             Computation::Usage { segment: segment("1"), kind: PricedKind::Usage, tier_index: Some(7) };
@@ -269,7 +315,10 @@ mod tests {
         let table = [
             (Computation::Base { price_cents: Cents(1000), quantity: 3, share: Ratio::ONE }, 3000),
             (Computation::Base { price_cents: Cents(1000), quantity: 2, share: third }, 667),
-            (Computation::ProrationCredit { billed_cents: Cents(1000), share: third }, -333),
+            (
+                Computation::ProrationCredit { billed_cents: Cents(1000), share: third, left_cents: None },
+                -333,
+            ),
             (Computation::ProrationCharge { price_cents: Cents(2000), share: third }, 667),
             (
                 Computation::Pack {

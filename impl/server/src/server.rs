@@ -66,6 +66,7 @@ pub fn assemble(
         clock,
         ids,
         metering,
+        unbillable: Arc::default(),
         shown: Arc::default(),
         identity: Arc::new(identity),
         scaikey,

@@ -3,8 +3,9 @@
 //! Whoever counts usage sees on the segment, under its lock, that it is billed, and leaves a mark (`late_usage`). The next
 //! run makes a `correction` item of it, which floats; while that is due, whatever else is late joins it. Its lines are
 //! what all usage of the segment costs now, less what was billed of it, metric by metric, by the segment's own tiers;
-//! they may be negative. A segment whose usage was waived is waived for good.
-use super::lines::{blank, explanation, last_day, priced_segment};
+//! they may be negative, but take back no more than credit notes have left. A segment whose usage was waived is waived for
+//! good; of a correction, or of some of the lines, just the amounts are.
+use super::lines::{blank, computed, explanation, last_day, priced_segment, uncomputable};
 use super::store::LineRow;
 use crate::catalog;
 use crate::db::schema::{billed_items, late_usage, segments};
@@ -93,7 +94,7 @@ async fn add_item(
         .load(conn)
         .await?;
     // What is due bills all usage when its time comes.
-    if items.iter().any(|(_, status, _, waived)| status == "due" || *waived) {
+    if items.iter().any(|(kind, status, _, waived)| status == "due" || (kind == "usage" && *waived)) {
         return Ok(());
     }
     let last =
@@ -168,49 +169,69 @@ pub(super) async fn close(
     Ok(before.into_iter().filter(|(_, billed)| *billed).map(|(id, _)| id).collect())
 }
 
-/// What was billed of a metric of a segment, on documents that stand.
+/// What was billed of a metric of a segment, on documents that stand, or waived.
 #[derive(Debug, Default)]
 struct BilledBefore {
     cents: i64,
     /// The item that billed most of it.
     item_id: Option<Uuid>,
+    /// What of its lines was not taken back.
+    left: i64,
 }
 
-/// By metric. An invoice that was voided and billed again does not count; one that was voided for good does.
+type BilledColumns = (Text, BigInt, Nullable<SqlUuid>, BigInt);
+
+/// By metric. An invoice that was voided and billed again does not count; one that was voided for good does. Needs the
+/// platform's sight.
 async fn billed_before(
     conn: &mut Conn,
     tenant_id: &str,
     segment_id: Uuid,
 ) -> Result<HashMap<String, BilledBefore>> {
-    let rows: Vec<(String, i64, Option<Uuid>)> = statement::<(Text, BigInt, Nullable<SqlUuid>)>(
-        "SELECT l.metric_slug, sum(l.amount_cents)::bigint, (array_agg(l.billed_item_id ORDER BY l.amount_cents DESC, l.order_index))[1]
-         FROM billed_items b JOIN invoices i USING (tenant_id, invoice_id)
-         JOIN invoice_lines l ON l.tenant_id = b.tenant_id AND l.invoice_id = b.invoice_id AND l.billed_item_id = b.billed_item_id
-         WHERE b.tenant_id = $1 AND b.source_type = 'segment' AND b.source_id = $2 AND b.status = 'invoiced' AND l.metric_slug IS NOT NULL
-           AND NOT (i.status = 'void' AND EXISTS (SELECT 1 FROM billed_items n
-             WHERE n.tenant_id = b.tenant_id AND n.source_type = b.source_type AND n.source_id = b.source_id AND n.kind = b.kind
-               AND n.revision > b.revision AND n.due_at = b.due_at AND n.created_at = i.voided_at))
-         GROUP BY l.metric_slug",
+    let rows: Vec<(String, i64, Option<Uuid>, i64)> = statement::<BilledColumns>(
+        "SELECT metric_slug, sum(cents)::bigint,
+           (array_agg(billed_item_id ORDER BY cents DESC, order_index) FILTER (WHERE billed_item_id IS NOT NULL))[1], sum(open)::bigint
+         FROM (
+           SELECT l.metric_slug, l.amount_cents AS cents, l.billed_item_id, l.order_index,
+             CASE WHEN i.status = 'void' THEN 0
+               WHEN l.amount_cents > 0 THEN GREATEST(l.amount_cents - COALESCE((SELECT sum(c.net_cents) FROM sc_taken_back c
+                 WHERE c.tenant_id = l.tenant_id AND c.credited_line_item_id = l.line_item_id), 0), 0)
+               WHEN i.number IS NULL THEN l.amount_cents ELSE 0 END AS open
+           FROM billed_items b JOIN invoices i USING (tenant_id, invoice_id)
+           JOIN invoice_lines l ON l.tenant_id = b.tenant_id AND l.invoice_id = b.invoice_id AND l.billed_item_id = b.billed_item_id
+           WHERE b.tenant_id = $1 AND b.source_type = 'segment' AND b.source_id = $2 AND b.status = 'invoiced' AND l.metric_slug IS NOT NULL
+             AND NOT (i.status = 'void' AND EXISTS (SELECT 1 FROM billed_items n
+               WHERE n.tenant_id = b.tenant_id AND n.source_type = b.source_type AND n.source_id = b.source_id AND n.kind = b.kind
+                 AND n.revision > b.revision AND n.due_at = b.due_at AND n.created_at = i.voided_at))
+           UNION ALL
+           SELECT w.key, w.value::bigint, NULL, 0, 0 FROM billed_items b CROSS JOIN LATERAL jsonb_each_text(b.waived_usage) AS w
+           WHERE b.tenant_id = $1 AND b.source_type = 'segment' AND b.source_id = $2 AND b.waived_usage IS NOT NULL) AS billed
+         GROUP BY metric_slug",
     )
     .bind::<Text, _>(tenant_id)
     .bind::<SqlUuid, _>(segment_id)
     .load(conn)
     .await?;
-    Ok(rows.into_iter().map(|(slug, cents, item_id)| (slug, BilledBefore { cents, item_id })).collect())
+    let of = |(slug, cents, item_id, left)| (slug, BilledBefore { cents, item_id, left });
+    Ok(rows.into_iter().map(of).collect())
 }
 
-/// Whether another item of the segment is going to bill all of its usage, or its usage was waived.
+/// Whether another item of the segment is going to bill all of its usage, or its usage was waived. Of several corrections
+/// that are due the oldest does.
 async fn is_settled_elsewhere(conn: &mut Conn, item: &BilledItemRow) -> Result<bool> {
     use billed_items as t;
+    let is_usage = t::kind.eq("usage").and(t::status.eq("due").or(t::waived));
+    let is_older = t::kind.eq("correction").and(t::status.eq("due")).and(t::revision.lt(item.revision));
     let others = t::table
         .filter(t::tenant_id.eq(&item.tenant_id).and(t::source_type.eq("segment")))
-        .filter(t::source_id.eq(item.source_id).and(t::kind.eq("usage")))
-        .filter(t::billed_item_id.ne(item.billed_item_id))
-        .filter(t::status.eq("due").or(t::waived));
+        .filter(t::source_id.eq(item.source_id).and(t::billed_item_id.ne(item.billed_item_id)))
+        .filter(is_usage.or(is_older));
     Ok(diesel::select(diesel::dsl::exists(others)).get_result(conn).await?)
 }
 
 /// The lines of a correction, or of usage that is billed again: what all of it costs now, less what was billed.
+///
+/// Errors: as [`super::lines::of_item`].
 pub(super) async fn lines(
     conn: &mut Conn,
     op: &OpContext,
@@ -220,7 +241,11 @@ pub(super) async fn lines(
     if item.kind == "correction" && is_settled_elsewhere(conn, item).await? {
         return Ok(vec![]);
     }
+    // Usage, and what was taken back, do not say whose partner they are: the segment does.
+    take_role(conn, &Scope::Platform).await?;
     let before = billed_before(conn, &item.tenant_id, item.source_id).await?;
+    let counted = totals::segment_usage(conn, &item.tenant_id, &[item.source_id]).await?;
+    take_role(conn, &op.scope).await?;
     if item.kind == "usage" && before.is_empty() {
         // Nothing of it stands: it is billed as if for the first time.
         return super::lines::usage(conn, op, item, timezone).await;
@@ -231,10 +256,6 @@ pub(super) async fn lines(
         .first(conn)
         .await?;
     let price = catalog::plan_version(conn, segment.plan_id, segment.plan_version).await?;
-    // As for usage: it does not say whose partner it is, the segment does.
-    take_role(conn, &Scope::Platform).await?;
-    let counted = totals::segment_usage(conn, &item.tenant_id, &[segment.segment_id]).await?;
-    take_role(conn, &op.scope).await?;
     let mut lines = vec![];
     for (metric_slug, tiers) in &price.tiers {
         let usage = counted.iter().find(|u| u.metric_slug == *metric_slug);
@@ -243,8 +264,10 @@ pub(super) async fn lines(
         let computation = Computation::Correction {
             segment: priced_segment(&segment, metric_slug, tiers, usage)?,
             billed_cents: Cents(billed.cents),
+            left_cents: None,
         };
-        let amount = computation.amount().map_err(Error::internal)?;
+        let computation = computation.bounded(Cents(billed.left)).map_err(uncomputable)?;
+        let amount = computed(&computation)?;
         if amount == Cents::ZERO {
             continue;
         }

@@ -131,7 +131,7 @@ async fn credited(conn: &mut Conn, place: usize, line: &LineRow) -> Result<Vec<(
             "line {} takes back what is not billed yet: run billing and issue that first",
             place + 1
         ))),
-        (None, _) => Err(refuse(place, "takes back what was never billed: drop the line")),
+        (None, _) => Err(refuse(place, "takes back what was never billed: drop the line and waive it")),
     }
 }
 
@@ -165,7 +165,9 @@ async fn reversal(
             "line {} takes back a line of the draft {invoice_id}, which must be issued first",
             place + 1
         ))),
-        None if !is_issued => Err(refuse(place, "takes back what was never billed: drop the line")),
+        None if !is_issued => {
+            Err(refuse(place, "takes back what was never billed: drop the line and waive it"))
+        }
         None => {
             let left = whole.sub(open).map_err(Error::internal)?;
             Err(refuse(place, &CreditNoteError::Line { asked: 0, left }.to_string()))
@@ -284,26 +286,26 @@ fn share(tax: i64, net: i64, of: i64) -> Result<i64> {
     i64::try_from(share).map_err(Error::internal)
 }
 
-/// Issues credit notes for what the credit lines take back, and answers the other lines and the last credit note.
+/// Issues credit notes for what the credit lines take back, and answers the other lines and the notes.
 pub(super) async fn as_credit_notes(
     conn: &mut Conn,
     op: &OpContext,
     lines: &[LineRow],
     reversals: &[Reversal],
-) -> Result<(Vec<LineRow>, Option<InvoiceDetailResponse>)> {
-    let mut last = None;
+) -> Result<(Vec<LineRow>, Vec<InvoiceDetailResponse>)> {
+    let mut notes = vec![];
     for reversal in reversals {
         let Some(line) = lines.get(reversal.place) else { continue };
         for part in &reversal.parts {
             let what = (part.invoice_id, part.line_item_id, part.net);
-            last = Some(take_back(conn, op, what, line).await?);
+            notes.append(&mut take_back(conn, op, what, line).await?);
         }
     }
     let is_credit = |place: &usize| reversals.iter().any(|reversal| reversal.place == *place);
     let rest = lines.iter().enumerate().filter(|(place, _)| !is_credit(place));
     let mut rest: Vec<LineRow> = rest.map(|(_, line)| line.clone()).collect();
     super::drafts::number_lines(&mut rest);
-    Ok((rest, last))
+    Ok((rest, notes))
 }
 
 /// Removes a draft of which nothing is left: what it billed is on the credit note.

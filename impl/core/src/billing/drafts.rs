@@ -135,7 +135,8 @@ pub async fn delete(op: &OpContext, app: &Control, invoice_id: Uuid, waive: bool
             let row = store::lock_draft(conn, invoice_id).await?;
             let lines = store::lines(conn, &row.tenant_id, invoice_id).await?;
             let items = store::items_of(conn, &row.tenant_id, invoice_id).await?;
-            store::release_items(conn, &row.tenant_id, &items, waive).await?;
+            store::release_items(conn, &row.tenant_id, &items, &lines.iter().collect::<Vec<_>>(), waive)
+                .await?;
             store::delete(conn, &row).await?;
             audit::record(conn, op, audited(&row), Some(&view::detail(&row, &lines)?), None::<&()>).await
         })
@@ -205,14 +206,27 @@ async fn reorder(
     Ok(after)
 }
 
+/// Frees what dropped lines billed. An item may have several (one for each tier): it is free when all of them are gone.
+///
+/// Errors: 400 when some of an item's lines are dropped and others kept, unless those are waived: the item would count as
+/// billed, and what the dropped ones say would be lost.
 async fn release_dropped(conn: &mut Conn, old: &[LineRow], new: &[LineRow], waive: bool) -> Result<()> {
     let Some(tenant_id) = old.first().map(|l| l.tenant_id.clone()) else { return Ok(()) };
-    // An item may have several lines (one for each tier): it is free when the last of them is gone.
+    let stays: HashSet<_> = new.iter().map(|l| l.line_item_id).collect();
     let kept: HashSet<_> = new.iter().filter_map(|l| l.billed_item_id).collect();
-    let dropped: HashSet<_> =
-        old.iter().filter_map(|l| l.billed_item_id).filter(|id| !kept.contains(id)).collect();
-    let dropped: Vec<_> = dropped.into_iter().collect();
-    store::release_items(conn, &tenant_id, &dropped, waive).await
+    let lines: Vec<&LineRow> = old.iter().filter(|l| !stays.contains(&l.line_item_id)).collect();
+    let dropped: HashSet<_> = lines.iter().filter_map(|l| l.billed_item_id).collect();
+    let (partly, wholly): (Vec<_>, Vec<_>) = dropped.into_iter().partition(|id| kept.contains(id));
+    if !waive
+        && let Some(line) = lines.iter().find(|l| l.billed_item_id.is_some_and(|id| partly.contains(&id)))
+    {
+        let message = format!(
+            "drop {:?} and keep another line of the same: keep or drop both, or say `waive`",
+            line.description
+        );
+        return Err(Error::field("line_items", message));
+    }
+    store::release_items(conn, &tenant_id, &wholly, &lines, waive).await
 }
 
 /// The lines of a draft as the caller wants them, in the caller's order.

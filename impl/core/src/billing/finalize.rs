@@ -36,9 +36,26 @@ pub async fn finalize(op: &OpContext, app: &Control, invoice_id: Uuid) -> Result
     let operator = app.config.platform.operator_partner_id.clone();
     app.db
         .once(op, "admin_invoice_finalize", async |conn| {
-            in_tx(conn, op, operator.as_deref(), invoice_id).await
+            in_tx(conn, op, operator.as_deref(), invoice_id).await?.document()
         })
         .await
+}
+
+/// What a draft became.
+#[derive(Debug, Default)]
+pub struct Became {
+    /// Credit notes of what its credit lines take back, where those could not stand.
+    pub notes: Vec<InvoiceDetailResponse>,
+    /// The invoice; none when the credit notes say all that was on the draft.
+    pub invoice: Option<InvoiceDetailResponse>,
+}
+
+impl Became {
+    /// The invoice, or the last credit note instead of it.
+    fn document(self) -> Result<InvoiceDetailResponse> {
+        let last = self.notes.into_iter().next_back();
+        self.invoice.or(last).ok_or_else(|| Error::internal("a draft that became nothing"))
+    }
 }
 
 /// Issues a draft in the transaction that is open. `operator` is the partner that the platform itself is.
@@ -47,7 +64,7 @@ pub async fn in_tx(
     op: &OpContext,
     operator: Option<&str>,
     invoice_id: Uuid,
-) -> Result<InvoiceDetailResponse> {
+) -> Result<Became> {
     let draft = store::lock_draft(conn, invoice_id).await?;
     let shared: &Conn = conn;
     let (before, settings, parties) =
@@ -65,21 +82,16 @@ pub async fn in_tx(
         |lines: &[LineRow]| tax::tax(&parties, lines, currency, issue_date, draft.tax_point_date, &settings);
     let mut reversals = credit_lines::load(conn, &before).await?;
     let mut wanted = credit_lines::referring(&before, &reversals);
-    let mut taxed = tax_of(&wanted);
+    let (mut taxed, mut notes) = (tax_of(&wanted), vec![]);
     let stands = |taxed: &Taxed| Cents(0) <= taxed.totals.total && !credit_lines::are_mixed(&reversals);
     if !reversals.is_empty() && !taxed.as_ref().is_ok_and(stands) {
-        let (rest, note) = credit_lines::as_credit_notes(conn, op, &wanted, &reversals).await?;
-        if let (true, Some(note)) = (rest.is_empty(), note) {
+        let rest;
+        (rest, notes) = credit_lines::as_credit_notes(conn, op, &wanted, &reversals).await?;
+        if let (true, Some(note)) = (rest.is_empty(), notes.as_slice().last()) {
             credit_lines::replace_draft(conn, &draft, note.id).await?;
-            audit::record(
-                conn,
-                op,
-                drafts::audited(&draft),
-                Some(&view::detail(&draft, &before)?),
-                None::<&()>,
-            )
-            .await?;
-            return Ok(note);
+            let drafted = view::detail(&draft, &before)?;
+            audit::record(conn, op, drafts::audited(&draft), Some(&drafted), None::<&()>).await?;
+            return Ok(Became { notes, invoice: None });
         }
         (wanted, reversals) = (rest, vec![]);
         taxed = tax_of(&wanted);
@@ -124,7 +136,8 @@ pub async fn in_tx(
         before: Some(drafted),
         reason: None,
     };
-    Ok(issue::issue(conn, op, unissued).await?.1)
+    let invoice = issue::issue(conn, op, unissued).await?.1;
+    Ok(Became { notes, invoice: Some(invoice) })
 }
 
 /// The lines with what was decided for them, and what the platform gets of each by these settings.

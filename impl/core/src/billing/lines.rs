@@ -16,16 +16,18 @@ use chrono_tz::Tz;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use rust_decimal::Decimal;
-use scaicontrol_domain::explanation::{Computation, EventRange, Explanation, Segment};
-use scaicontrol_domain::money::Cents;
+use scaicontrol_domain::explanation::{Computation, EventRange, Explanation, RecomputeError, Segment};
+use scaicontrol_domain::money::{Cents, MoneyError};
 use scaicontrol_domain::period::local_date;
 use scaicontrol_domain::proration::Ratio;
-use scaicontrol_domain::tiers::{PricedKind, PricedLine, Tier};
+use scaicontrol_domain::tiers::{PriceError, PricedKind, PricedLine, Tier};
 use scaicontrol_domain::usage::Aggregation;
 use serde_json::json;
 use uuid::Uuid;
 
 /// The lines of an item, in the order in which they stand on the invoice; none when it costs nothing.
+///
+/// Errors: 400 when an amount does not fit.
 pub async fn of_item(
     conn: &mut Conn,
     op: &OpContext,
@@ -54,7 +56,7 @@ async fn base(conn: &mut Conn, op: &OpContext, item: &BilledItemRow, timezone: T
         quantity: period.quantity.into(),
         share,
     };
-    let amount = computation.amount().map_err(Error::internal)?;
+    let amount = computed(&computation)?;
     if amount == Cents::ZERO {
         return Ok(vec![]);
     }
@@ -93,7 +95,7 @@ pub(super) async fn usage(
     for (metric_slug, tiers) in &price.tiers {
         let usage = counted.iter().find(|u| u.metric_slug == *metric_slug);
         let priced = priced_segment(&segment, metric_slug, tiers, usage)?;
-        for (part, computation) in priced.explained_lines().map_err(Error::internal)? {
+        for (part, computation) in priced.explained_lines().map_err(|e| uncomputable(e.into()))? {
             let mut line = blank(op, item, &price);
             line.kind = if part.kind == PricedKind::Minimum { "minimum" } else { "usage" }.into();
             line.description = describe(&price, metric_slug, usage, tiers, &part);
@@ -171,6 +173,23 @@ pub fn priced_segment(
         }),
         tiers: tiers.to_vec(),
     })
+}
+
+/// The amount of a line.
+pub(super) fn computed(computation: &Computation) -> Result<Cents> {
+    computation.amount().map_err(uncomputable)
+}
+
+/// An amount that does not fit comes of what was reported or priced, and is for somebody to look at; all else is a fault of
+/// the server.
+pub(super) fn uncomputable(error: RecomputeError) -> Error {
+    match error {
+        RecomputeError::Money(MoneyError::Overflow)
+        | RecomputeError::Price(PriceError::Money(MoneyError::Overflow)) => {
+            Error::field("line_items", "make an amount that is too large")
+        }
+        other => Error::internal(other),
+    }
 }
 
 /// What is stored with a line: the computation that makes its amount, and where its prices come from.

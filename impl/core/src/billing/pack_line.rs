@@ -2,7 +2,7 @@
 //!
 //! What each service gets of it stands in the explanation, so that whoever has the line can divide it again: the parts are
 //! by list price, the largest remainder first. See [`super::parts`] for what they are used for.
-use super::lines::last_day;
+use super::lines::{computed, last_day};
 use super::store::LineRow;
 use crate::db::Conn;
 use crate::error::{Error, Result};
@@ -38,7 +38,7 @@ pub(super) async fn lines(
         list_prices_cents: priced.list_prices(),
         share: periods::share(&of_child)?,
     };
-    let amount = computation.amount().map_err(Error::internal)?;
+    let amount = computed(&computation)?;
     if amount == Cents::ZERO {
         return Ok(vec![]);
     }

@@ -2,12 +2,12 @@
 //!
 //! What is given back is a line of its own, with a negative quantity. It is taxed like the line that it takes back and
 //! refers to that line's invoice, which is known when it is issued: see [`super::credit_lines`].
-use super::lines::{blank, explanation, last_day};
+use super::lines::{blank, computed, explanation, last_day, uncomputable};
 use super::store::LineRow;
 use crate::catalog;
-use crate::db::Conn;
+use crate::db::{Conn, take_role};
 use crate::error::{Error, Result};
-use crate::op::OpContext;
+use crate::op::{OpContext, Scope};
 use crate::subscriptions::billed::{self, CreditRow};
 use crate::subscriptions::periods;
 use crate::subscriptions::store::{BilledItemRow, PeriodRow};
@@ -49,8 +49,13 @@ async fn credit_line(
     let computation = Computation::ProrationCredit {
         billed_cents: Cents(credit.billed_cents),
         share: Ratio::new(credit.seconds, credit.of_seconds).map_err(Error::internal)?,
+        left_cents: None,
     };
-    let amount = computation.amount().map_err(Error::internal)?;
+    let computation = match left(conn, op, credit).await? {
+        Some(left) => computation.bounded(left).map_err(uncomputable)?,
+        None => computation,
+    };
+    let amount = computed(&computation)?;
     if amount == Cents::ZERO {
         return Ok(None);
     }
@@ -68,6 +73,22 @@ async fn credit_line(
     Ok(Some(line))
 }
 
+/// What credit notes have left since the cut of what is given back; none while it is not billed yet.
+async fn left(conn: &mut Conn, op: &OpContext, credit: &CreditRow) -> Result<Option<Cents>> {
+    let item = billed::newest_revision(conn, &credit.tenant_id, credit.billed_item_id).await?;
+    Ok(match item.status.as_str() {
+        "due" => None,
+        "invoiced" => {
+            take_role(conn, &Scope::Platform).await?;
+            let net = billed::billed_net(conn, &item).await?;
+            take_role(conn, &op.scope).await?;
+            Some(Cents(net))
+        }
+        // Waived.
+        _ => Some(Cents::ZERO),
+    })
+}
+
 async fn charge_line(
     conn: &mut Conn,
     op: &OpContext,
@@ -80,7 +101,7 @@ async fn charge_line(
         price_cents: periods::whole_price(begun, &price)?,
         share: periods::share(begun)?,
     };
-    let amount = computation.amount().map_err(Error::internal)?;
+    let amount = computed(&computation)?;
     if amount == Cents::ZERO {
         return Ok(None);
     }

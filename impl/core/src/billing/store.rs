@@ -6,7 +6,7 @@ use crate::db::{COUNTED, Conn, count_up_to};
 use crate::error::{Error, Result};
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Bool, Date, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Date, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -220,13 +220,56 @@ async fn update_lines(conn: &mut Conn, tenant_id: &str, lines: &[&LineRow]) -> R
     if written == lines.len() { Ok(()) } else { Err(Error::internal("a line that changed is not there")) }
 }
 
-/// Frees what the given lines billed, so that the next run bills it again; or, waived, keeps it spent for good.
-pub async fn release_items(conn: &mut Conn, tenant_id: &str, item_ids: &[Uuid], waive: bool) -> Result<()> {
+/// Frees what the given items billed, so that the next run bills it again; or, waived, keeps it spent for good. `lines` are
+/// those that they lose.
+pub async fn release_items(
+    conn: &mut Conn,
+    tenant_id: &str,
+    item_ids: &[Uuid],
+    lines: &[&LineRow],
+    waive: bool,
+) -> Result<()> {
     use billed_items as t;
+    if waive {
+        waive_usage(conn, tenant_id, lines).await?;
+    }
     let items = t::table.filter(t::tenant_id.eq(tenant_id).and(t::billed_item_id.eq_any(item_ids)));
     let status = if waive { "spent" } else { "due" };
     let freed = (t::status.eq(status), t::waived.eq(waive), t::invoice_id.eq(None::<Uuid>));
     kept(diesel::update(items).set(freed)).execute(conn).await?;
+    Ok(())
+}
+
+/// Writes down what of the usage of items is never billed: the amounts of the lines, beside what was waived before.
+async fn waive_usage(conn: &mut Conn, tenant_id: &str, lines: &[&LineRow]) -> Result<()> {
+    let (mut items, mut metrics, mut cents) = (vec![], vec![], vec![]);
+    for line in lines {
+        if let (Some(item_id), Some(metric_slug)) = (line.billed_item_id, &line.metric_slug) {
+            items.push(item_id);
+            metrics.push(metric_slug.as_str());
+            cents.push(line.amount_cents);
+        }
+    }
+    if items.is_empty() {
+        return Ok(());
+    }
+    statement::<()>(
+        "UPDATE billed_items b SET waived_usage = w.waived FROM (
+           SELECT item_id, jsonb_object_agg(metric_slug, cents) AS waived FROM (
+             SELECT item_id, metric_slug, sum(cents) AS cents FROM (
+               SELECT * FROM unnest($2, $3, $4) AS u(item_id, metric_slug, cents)
+               UNION ALL
+               SELECT o.billed_item_id, e.key, e.value::bigint FROM billed_items o CROSS JOIN LATERAL jsonb_each_text(o.waived_usage) AS e
+               WHERE o.tenant_id = $1 AND o.billed_item_id = ANY($2) AND o.waived_usage IS NOT NULL) AS each
+             GROUP BY item_id, metric_slug) AS sums GROUP BY item_id) AS w
+         WHERE b.tenant_id = $1 AND b.billed_item_id = w.item_id",
+    )
+    .bind::<Text, _>(tenant_id)
+    .bind::<Array<SqlUuid>, _>(items)
+    .bind::<Array<Text>, _>(metrics)
+    .bind::<Array<BigInt>, _>(cents)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

@@ -31,7 +31,7 @@ struct Passed {
 }
 
 /// Takes an amount of a line of an issued invoice back, net. What `line`, the credit line, says and was computed from goes
-/// with the credit notes. What was paid becomes credit. Answers the last of the notes.
+/// with the credit notes. What was paid becomes credit. Answers the notes.
 ///
 /// Errors: 400 when it is more than is left of the line and of all that it was charged instead of.
 pub(super) async fn take_back(
@@ -39,9 +39,9 @@ pub(super) async fn take_back(
     op: &OpContext,
     (mut invoice_id, mut line_item_id, mut open): (Uuid, Uuid, Cents),
     line: &LineRow,
-) -> Result<InvoiceDetailResponse> {
+) -> Result<Vec<InvoiceDetailResponse>> {
     let mut passed: Vec<Passed> = vec![];
-    let mut last = None;
+    let mut notes = vec![];
     for _ in 0..CHAIN_MAX {
         let mut invoice = settle::lock(conn, invoice_id, "credited").await?;
         let mut original = Original::load(conn, &invoice.row).await?;
@@ -63,12 +63,11 @@ pub(super) async fn take_back(
                 because: line.explanation.as_ref(),
                 passed: &rows,
             };
-            let made = credit_notes::carry_out(conn, op, &mut invoice, (&original, &note), how).await?;
+            notes.push(credit_notes::carry_out(conn, op, &mut invoice, (&original, &note), how).await?);
             open = open.sub(note.net).map_err(Error::internal)?;
-            last = Some(made);
         }
         if open == Cents::ZERO {
-            return last.ok_or_else(|| Error::internal("a credit line that takes nothing back"));
+            return Ok(notes);
         }
         // Loaded anew, with what the note took back.
         let original = Original::load(conn, &invoice.row).await?;

@@ -134,7 +134,11 @@ async fn shown(
     let row = &draft.row;
     let lots = credit::lots(conn, &row.tenant_id, &row.partner_id, &row.currency).await?;
     let credit = credit::sum(&lots)?;
-    let total = taxed.as_ref().map(|taxed| taxed.totals.total);
+    let comes_to = match &taxed {
+        Some(taxed) => Some(draft.comes_to(conn, op, settings, taxed).await?),
+        None => None,
+    };
+    let total = comes_to.map(|(_, total)| total);
     let used = credit_used(total.unwrap_or(Cents::ZERO), credit);
     Ok(UpcomingInvoiceResponse {
         currency: row.currency.clone(),
@@ -143,7 +147,7 @@ async fn shown(
         period_start: row.period_start,
         period_end: row.period_end,
         subtotal_cents: row.subtotal_cents,
-        tax_cents: taxed.as_ref().map(|taxed| taxed.totals.tax.0),
+        tax_cents: comes_to.map(|(tax, _)| tax.0),
         total_cents: total.map(|total| total.0),
         customer_credit_cents: used.0,
         due_cents: total.map(|total| total.sub(used)).transpose().map_err(Error::internal)?.map(|due| due.0),

@@ -62,7 +62,7 @@ async fn void_draft(
     let before = view::invoice(&row)?;
     let lines = store::lines(conn, &row.tenant_id, row.invoice_id).await?;
     let items = store::items_of(conn, &row.tenant_id, row.invoice_id).await?;
-    store::release_items(conn, &row.tenant_id, &items, waive).await?;
+    store::release_items(conn, &row.tenant_id, &items, &lines.iter().collect::<Vec<_>>(), waive).await?;
     let mut free = lines.clone();
     free.iter_mut().for_each(|line| line.billed_item_id = None);
     store::replace_lines(conn, &lines, &free).await?;

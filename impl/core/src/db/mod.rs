@@ -205,6 +205,17 @@ impl Db {
     }
 }
 
+/// Runs `work` in the open transaction and takes back what it did, locks included: what it would do, without doing it.
+pub async fn undone<T, F>(conn: &mut Conn, work: F) -> Result<T>
+where
+    F: AsyncFnOnce(&mut Conn) -> Result<T>,
+{
+    conn.batch_execute("SAVEPOINT undone").await?;
+    let done = work(conn).await;
+    conn.batch_execute("ROLLBACK TO SAVEPOINT undone; RELEASE SAVEPOINT undone").await?;
+    done
+}
+
 /// The role that stands for a scope.
 const fn role(scope: &Scope) -> &'static str {
     match scope {

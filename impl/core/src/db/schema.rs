@@ -40,6 +40,7 @@ diesel::table! {
         waived -> Bool,
         created_at -> Timestamptz,
         floats -> Bool,
+        waived_usage -> Nullable<Jsonb>,
     }
 }
 

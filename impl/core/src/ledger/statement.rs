@@ -114,14 +114,13 @@ async fn owed(
     begin: DateTime<Utc>,
     end: DateTime<Utc>,
 ) -> Result<Vec<Owed>> {
-    // The ranges of accounts are for the index: `:` is followed by `;`.
     Ok(statement::<(Text, BigInt, BigInt)>(
         "SELECT currency, sum(collected)::bigint, sum(payable)::bigint FROM (
            SELECT currency, amount_cents AS payable, CASE WHEN occurred_at >= $1 THEN amount_cents ELSE 0 END AS collected
            FROM ledger_entries WHERE partner_id = $2 AND account = 'partner_payable' AND occurred_at < $3
            UNION ALL
            SELECT currency, -amount_cents, 0 FROM ledger_entries
-           WHERE partner_id = $4 AND account >= 'partner_cost' AND account < 'partner_cost;' AND occurred_at < $5
+           WHERE partner_id = $4 AND (account = 'partner_cost' OR account LIKE 'partner\\_cost:%') AND occurred_at < $5
          ) e GROUP BY currency ORDER BY currency",
     )
     .bind::<Timestamptz, _>(begin)

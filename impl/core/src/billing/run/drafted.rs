@@ -3,8 +3,8 @@ use crate::billing::credit_lines;
 use crate::billing::store::{self, InvoiceRow, LineRow};
 use crate::billing::tax::{self, Parties, Taxed};
 use crate::billing::view;
-use crate::db::Conn;
 use crate::db::schema::partners;
+use crate::db::{Conn, undone};
 use crate::error::{Error, Result};
 use crate::op::OpContext;
 use crate::settings::Settings;
@@ -77,9 +77,9 @@ impl Draft {
         let mut shown = self.shown(problem.as_deref())?;
         (shown.invoice_id, shown.status) = (None, None);
         if let Some(taxed) = taxed {
-            shown.tax_cents = Some(taxed.totals.tax.0);
-            shown.total_cents = Some(taxed.totals.total.0);
-            if taxed.totals.total < Cents::ZERO {
+            let (tax, total) = self.comes_to(conn, op, settings, &taxed).await?;
+            (shown.tax_cents, shown.total_cents) = (Some(tax.0), Some(total.0));
+            if total < Cents::ZERO {
                 shown.document_type = DocumentType::CreditNote;
             }
             shown.lines = previews(&self.lines, Some(&taxed), SHOWN_LINES_MAX)?;
@@ -95,15 +95,62 @@ impl Draft {
         Ok(self.run_date.max(today.map_err(Error::internal)?))
     }
 
+    /// What it comes to when it is issued: tax and total. What cannot stand on one document becomes several, each of which
+    /// is rounded by itself.
+    pub(crate) async fn comes_to(
+        &self,
+        conn: &mut Conn,
+        op: &OpContext,
+        settings: &Settings,
+        taxed: &Taxed,
+    ) -> Result<(Cents, Cents)> {
+        let whole = (taxed.totals.tax, taxed.totals.total);
+        let split = async |conn: &mut Conn| {
+            let reversals = credit_lines::load(conn, &self.lines).await?;
+            if Cents::ZERO <= whole.1 && !credit_lines::are_mixed(&reversals) {
+                return Ok(whole);
+            }
+            let wanted = credit_lines::referring(&self.lines, &reversals);
+            let (rest, notes) = credit_lines::as_credit_notes(conn, op, &wanted, &reversals).await?;
+            let mut parts: Vec<(i64, i64)> =
+                notes.iter().map(|note| (note.tax_cents, note.total_cents)).collect();
+            if !rest.is_empty() {
+                let date = self.issue_date(conn, op).await?;
+                let taxed = self.tax_of(conn, &rest, date, settings).await?;
+                parts.push((taxed.totals.tax.0, taxed.totals.total.0));
+            }
+            let sum = |part: fn(&(i64, i64)) -> i64| Cents::sum(parts.iter().map(part).map(Cents));
+            Ok((sum(|part| part.0).map_err(Error::internal)?, sum(|part| part.1).map_err(Error::internal)?))
+        };
+        if !self.lines.iter().any(|line| line.amount_cents < 0) {
+            return Ok(whole);
+        }
+        match undone(conn, split).await {
+            // What it takes back is not issued yet, or would be refused: then this is as near as can be said.
+            Err(Error::Conflict(_) | Error::BadRequest { .. }) => Ok(whole),
+            known => known,
+        }
+    }
+
     /// VAT, by the code that decides it when an invoice is issued.
     ///
     /// Errors: 400 with what the parties lack.
     pub(crate) async fn taxed(&self, conn: &mut Conn, date: NaiveDate, settings: &Settings) -> Result<Taxed> {
+        let lines = credit_lines::foreseen(conn, &self.lines).await?;
+        self.tax_of(conn, &lines, date, settings).await
+    }
+
+    async fn tax_of(
+        &self,
+        conn: &mut Conn,
+        lines: &[LineRow],
+        date: NaiveDate,
+        settings: &Settings,
+    ) -> Result<Taxed> {
         let row = &self.row;
         let parties = Parties::load(conn, &row.tenant_id, &row.partner_id).await?;
         let currency = Currency::parse(&row.currency).map_err(Error::internal)?;
-        let lines = credit_lines::foreseen(conn, &self.lines).await?;
-        tax::tax(&parties, &lines, currency, date, row.tax_point_date, settings)
+        tax::tax(&parties, lines, currency, date, row.tax_point_date, settings)
     }
 }
 

@@ -27,18 +27,24 @@ const PAUSES: [TimeDelta; 3] = [TimeDelta::hours(1), TimeDelta::hours(6), TimeDe
 /// What became of a draft.
 #[derive(Debug)]
 pub(super) enum Became {
-    /// It is a document.
+    /// It is documents.
     Issued {
-        document: Box<InvoiceDetailResponse>,
-        /// Whether it became one just now, rather than by a run that was cut off or works at the same time.
+        documents: Vec<Issued>,
+        /// Whether it became that just now, rather than by a run that was cut off or works at the same time.
         is_new: bool,
-        /// Whether it was mailed.
-        is_sent: bool,
     },
     /// It stays a draft, and why.
     Refused(String),
     /// Somebody has deleted or discarded it.
     Gone,
+}
+
+/// A document that was issued.
+#[derive(Debug)]
+pub(super) struct Issued {
+    pub(super) document: InvoiceDetailResponse,
+    /// Whether it was mailed.
+    pub(super) is_sent: bool,
 }
 
 /// What is left to do of a document that a run made.
@@ -79,22 +85,26 @@ pub(super) async fn waiting(
 ///
 /// Errors: when something that is needed does not answer now; what was done until then stays, and a later run goes on.
 pub(super) async fn issue(op: &OpContext, app: &Control, draft: &Waiting) -> Result<Became> {
-    let (document, is_new) = match finalized(op, app, draft).await {
+    let (became, is_new) = match finalized(op, app, draft).await {
         Ok(Some(found)) => found,
         Ok(None) | Err(Error::NotFound(_)) => return Ok(Became::Gone),
         Err(e @ (Error::Unavailable(_) | Error::Collision(_))) => return Err(e),
         Err(e) => return note(op, app, draft, &e).await.map(Became::Refused),
     };
-    let sent = send::by_run(&op.with_scope(Scope::Platform), app, document.id, draft.invoice_id).await;
-    let is_sent = match sent {
-        Err(e @ (Error::Unavailable(_) | Error::Collision(_))) => return Err(e),
-        Err(e) => {
-            note(op, app, draft, &e).await?;
-            false
-        }
-        Ok(sent) => sent,
-    };
-    Ok(Became::Issued { document: Box::new(document), is_new, is_sent })
+    let op_of_all = op.with_scope(Scope::Platform);
+    let mut documents = vec![];
+    for document in became.notes.into_iter().chain(became.invoice) {
+        let is_sent = match send::by_run(&op_of_all, app, document.id, draft.invoice_id).await {
+            Err(e @ (Error::Unavailable(_) | Error::Collision(_))) => return Err(e),
+            Err(e) => {
+                note(op, app, draft, &e).await?;
+                false
+            }
+            Ok(sent) => sent,
+        };
+        documents.push(Issued { document, is_sent });
+    }
+    Ok(Became::Issued { documents, is_new })
 }
 
 /// Notes what stands in the way of a document; answers it in words.
@@ -106,12 +116,12 @@ async fn note(op: &OpContext, app: &Control, draft: &Waiting, error: &Error) -> 
     Ok(problem)
 }
 
-/// The draft as a document, and whether that is new; nothing when it was discarded.
+/// What the draft became, and whether that is new; nothing when it was discarded.
 async fn finalized(
     op: &OpContext,
     app: &Control,
     draft: &Waiting,
-) -> Result<Option<(InvoiceDetailResponse, bool)>> {
+) -> Result<Option<(finalize::Became, bool)>> {
     let operator = app.config.platform.operator_partner_id.as_deref();
     app.db
         .tx(op, "run_finalize", async |conn| {
@@ -122,13 +132,14 @@ async fn finalized(
             }
             if row.status != "draft" {
                 let lines = store::lines(conn, &row.tenant_id, row.invoice_id).await?;
-                return view::detail(&row, &lines).map(|document| Some((document, false)));
+                let invoice = Some(view::detail(&row, &lines)?);
+                return Ok(Some((finalize::Became { notes: vec![], invoice }, false)));
             }
-            let document = finalize::in_tx(conn, op, operator, draft.invoice_id).await?;
-            if document.id != draft.invoice_id {
-                to_be_issued(conn, op, &draft.tenant_id, &draft.partner_id, document.id).await?;
+            let became = finalize::in_tx(conn, op, operator, draft.invoice_id).await?;
+            for note in &became.notes {
+                to_be_issued(conn, op, &draft.tenant_id, &draft.partner_id, note.id).await?;
             }
-            Ok(Some((document, true)))
+            Ok(Some((became, true)))
         })
         .await
 }

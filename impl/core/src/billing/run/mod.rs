@@ -49,7 +49,7 @@ pub async fn run(op: &OpContext, app: &Control, body: &BillingRunRequest) -> Res
     inner.idempotency = None;
     let only = body.tenant_id.as_deref();
     if body.dry_run {
-        return app.db.dry_run(&inner, async |conn| tried(conn, &inner, only, until).await).await;
+        return tried(&inner, app, only, until).await;
     }
     let Some(request) = &op.idempotency else { return done(&inner, app, only, until).await };
     // The outer transaction holds the key's lock while each tenant is billed in transactions of its own. When it is
@@ -83,34 +83,37 @@ async fn done(
         })
         .await?;
     let run = Run { op, app, settings, until, is_by_hand: true, began: Instant::now() };
+    let mut failed = vec![];
     let all = match only {
         Some(tenant_id) => run.tenant(tenant_id, INVOICES_MAX).await?,
         None => {
             let swept = sweep(&run, INVOICES_MAX).await?;
-            if let Some((tenant_id, e)) = swept.failed.into_iter().next() {
-                return Err(Error::internal(format!("tenant {tenant_id} cannot be billed: {e}")));
-            }
+            failed = swept.failed.into_iter().map(|(tenant_id, _)| tenant_id).collect();
             swept.all
         }
     };
-    Ok(answer(false, until, all))
+    Ok(BillingRunResponse { failed_tenants: failed, ..answer(false, until, all) })
 }
 
-/// Bills in the open transaction, which is rolled back.
+/// Bills and rolls that back, each tenant in a transaction of its own: whoever works with one of them meanwhile does not
+/// wait for all.
 async fn tried(
-    conn: &mut Conn,
     op: &OpContext,
+    app: &Control,
     only: Option<&str>,
     until: DateTime<Utc>,
 ) -> Result<BillingRunResponse> {
-    let settings = settings::load(conn).await?;
-    let tenants = match only {
-        Some(tenant_id) => {
-            store::partner_of(conn, tenant_id).await?;
-            vec![tenant_id.to_owned()]
-        }
-        None => sweep::tenants(conn, until, INVOICES_MAX).await?,
+    let begin = async |conn: &mut Conn| {
+        let tenants = match only {
+            Some(tenant_id) => {
+                store::partner_of(conn, tenant_id).await?;
+                vec![tenant_id.to_owned()]
+            }
+            None => sweep::tenants(conn, until, INVOICES_MAX).await?,
+        };
+        Ok((settings::load(conn).await?, tenants))
     };
+    let (settings, tenants) = app.db.read(op, begin).await?;
     let mut all = Billed::default();
     for tenant_id in &tenants {
         let left = INVOICES_MAX.saturating_sub(all.invoices.len());
@@ -118,11 +121,14 @@ async fn tried(
             all.has_more = true;
             break;
         }
-        let (drafts, mut made) = drafts(conn, op, &settings, tenant_id, until, left).await?;
-        for draft in &drafts {
-            made.invoices.push(draft.tried(conn, op, &settings).await?);
-        }
-        all.add(made);
+        let one = async |conn: &mut Conn| {
+            let (drafts, mut made) = drafts(conn, op, &settings, tenant_id, until, left).await?;
+            for draft in &drafts {
+                made.invoices.push(draft.tried(conn, op, &settings).await?);
+            }
+            Ok(made)
+        };
+        all.add(app.db.dry_run(op, one).await?);
     }
     Ok(answer(true, until, all))
 }
@@ -174,6 +180,7 @@ fn answer(dry_run: bool, until: DateTime<Utc>, mut all: Billed) -> BillingRunRes
         items_billed: all.items,
         has_more: all.has_more,
         parked: all.parked,
+        failed_tenants: vec![],
     }
 }
 
@@ -289,26 +296,39 @@ impl Run<'_> {
         run_date: Option<NaiveDate>,
         all: &mut Billed,
     ) -> Result<()> {
-        let became = issue::issue(self.op, self.app, waiting).await?;
         // Of the worker nobody asks what it made.
         if !self.is_by_hand {
-            all.issued += usize::from(matches!(became, issue::Became::Issued { .. }));
-            all.sent += usize::from(matches!(became, issue::Became::Issued { is_sent: true, .. }));
-            all.refused += usize::from(matches!(became, issue::Became::Refused(_)));
+            match issue::issue(self.op, self.app, waiting).await? {
+                issue::Became::Issued { documents, .. } => {
+                    all.issued += documents.len();
+                    all.sent += documents.iter().filter(|issued| issued.is_sent).count();
+                }
+                issue::Became::Refused(_) => all.refused += 1,
+                issue::Became::Gone => {}
+            }
             return Ok(());
         }
-        all.invoices.extend(match became {
+        let run_date = match run_date {
+            Some(run_date) => run_date,
+            // Asked before: credit notes may take its place.
+            None => match self.draft(waiting).await {
+                Ok(draft) => draft.run_date,
+                Err(Error::NotFound(_)) => return Ok(()),
+                Err(e) => return Err(e),
+            },
+        };
+        match issue::issue(self.op, self.app, waiting).await? {
             // Another run says what it made.
-            issue::Became::Gone | issue::Became::Issued { is_new: false, .. } => None,
-            issue::Became::Issued { document, is_sent, .. } => {
-                let run_date = match run_date {
-                    Some(run_date) => run_date,
-                    None => self.draft(waiting).await?.run_date,
-                };
-                Some(drafted::issued(*document, run_date, is_sent))
+            issue::Became::Gone | issue::Became::Issued { is_new: false, .. } => {}
+            issue::Became::Issued { documents, .. } => {
+                let shown =
+                    |issued: issue::Issued| drafted::issued(issued.document, run_date, issued.is_sent);
+                all.invoices.extend(documents.into_iter().map(shown));
             }
-            issue::Became::Refused(problem) => Some(self.draft(waiting).await?.shown(Some(&problem))?),
-        });
+            issue::Became::Refused(problem) => {
+                all.invoices.push(self.draft(waiting).await?.shown(Some(&problem))?);
+            }
+        }
         Ok(())
     }
 

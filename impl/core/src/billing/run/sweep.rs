@@ -1,6 +1,7 @@
 //! Whom a run bills: the tenants of whom something is due, found by index and walked a page at a time.
 //!
-//! A tenant that cannot be billed does not hold up the others, and is not tried twice in one run.
+//! A tenant that cannot be billed does not hold up the others: it is not tried twice in one run, and comes last in the next
+//! one, however long it takes to fail.
 use super::{Billed, Run};
 use crate::db::Conn;
 use crate::db::statement::{Statement, statement};
@@ -79,8 +80,10 @@ pub(in crate::billing) async fn sweep(run: &Run<'_>, max: usize) -> Result<Swept
     // One after the other under a simulated clock, so that a simulation repeats itself to the number.
     let at_once = if run.app.clock.is_simulated() { 1 } else { AT_ONCE };
     let (mut swept, mut seen) = (Swept::default(), HashSet::new());
+    let failed_before = run.app.unbillable.lock().map(|ids| ids.clone()).unwrap_or_default();
+    let mut last: Vec<(String, usize)> = vec![];
     let mut left = SOURCES.map(|source| (source, (DateTime::UNIX_EPOCH, Uuid::nil()))).to_vec();
-    while !left.is_empty() {
+    loop {
         let pages = run.app.db.read(run.op, async |conn| pages(conn, &left, run.until).await).await?;
         let mut tenants: Vec<(String, usize)> = vec![];
         for (tenant_id, ..) in pages.iter().flatten() {
@@ -95,6 +98,10 @@ pub(in crate::billing) async fn sweep(run: &Run<'_>, max: usize) -> Result<Swept
             .zip(pages)
             .filter_map(|((source, _), page)| Some((source, next(&page)?)))
             .collect();
+        let (mut put_off, now): (Vec<_>, Vec<_>) =
+            tenants.into_iter().partition(|(tenant_id, _)| failed_before.contains(tenant_id));
+        last.append(&mut put_off);
+        let tenants = if left.is_empty() { [now, std::mem::take(&mut last)].concat() } else { now };
         for some in together(&tenants, at_once) {
             let left = max.saturating_sub(swept.all.invoices.len());
             if left == 0 || run.is_over() {
@@ -103,8 +110,10 @@ pub(in crate::billing) async fn sweep(run: &Run<'_>, max: usize) -> Result<Swept
             }
             bill(run, &some, left, &mut swept).await;
         }
+        if left.is_empty() {
+            return Ok(swept);
+        }
     }
-    Ok(swept)
 }
 
 /// The tenants in groups that are billed at a time: up to so many, or one with much due.
@@ -131,6 +140,12 @@ async fn bill(run: &Run<'_>, tenants: &[&str], max: usize, swept: &mut Swept) {
     let done: Vec<Result<Billed>> =
         futures::stream::iter(work).buffered(tenants.len().max(1)).collect().await;
     for (tenant_id, done) in tenants.iter().zip(done) {
+        if let Ok(mut unbillable) = run.app.unbillable.lock() {
+            match done {
+                Ok(_) => unbillable.remove(*tenant_id),
+                Err(_) => unbillable.insert((*tenant_id).to_owned()),
+            };
+        }
         match done {
             Ok(billed) => swept.all.add(billed),
             Err(e) => {

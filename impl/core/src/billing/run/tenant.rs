@@ -5,15 +5,16 @@
 //! activation, an immediate plan change) is with what fell due at the same instant of the same subscription alone. What
 //! floats goes along with the first invoice of a boundary, and is billed by itself on its own date when there is none.
 //!
-//! What is more than an invoice holds goes on further ones, cut between two subscriptions. What a single subscription, or
-//! none, has more than that is no size but a fault: the account is parked.
+//! What is more than an invoice holds goes on further ones, cut between two subscriptions, or between two charges of a
+//! service. What a single subscription has more than that is no size but a fault: the account is parked, and so it is when
+//! an amount does not fit.
 use super::drafted::Draft;
 use super::parked::{self, Parked};
 use crate::audit;
 use crate::billing::store::{self, LineRow};
 use crate::billing::{corrections, drafts, lines, view};
 use crate::db::Conn;
-use crate::db::schema::{billed_items, partners, run_drafts, subscriptions};
+use crate::db::schema::{billed_items, run_drafts, subscriptions};
 use crate::db::statement::{kept, statement};
 use crate::error::{Error, Result};
 use crate::op::OpContext;
@@ -21,12 +22,13 @@ use crate::settings::Settings;
 use crate::subscriptions::lifecycle;
 use crate::subscriptions::store::{self as subscription_store, BilledItemRow};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono_tz::Tz;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use scaicontrol_domain::period::parse_timezone;
 use scaicontrol_types::BillingParkReason;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use uuid::Uuid;
 
 /// Lines that one invoice holds at most: what access points carry, what a server has room for several times, and what is
@@ -237,37 +239,23 @@ impl Billing<'_> {
         items: &[BilledItemRow],
     ) -> Result<Billed> {
         let (op, tenant_id, Account { partner_id, currency, date }) = (self.op, self.tenant_id, account);
-        let timezone: String =
-            partners::table.find(partner_id).select(partners::timezone).first(conn).await?;
-        let timezone = parse_timezone(&timezone).map_err(Error::internal)?;
         // Those that then find no room are closed too early, which bills nothing twice: they are still due.
         let segments: Vec<Uuid> =
             items.iter().filter(|i| i.source_type == "segment").map(|i| i.source_id).collect();
-        let again: HashSet<Uuid> = corrections::close(conn, op, tenant_id, &segments, self.is_tried).await?;
+        let again = corrections::close(conn, op, tenant_id, &segments, self.is_tried).await?;
+        let days = Days::load(conn, tenant_id, partner_id, items).await?;
         let mut row = drafts::new_draft(op, tenant_id, partner_id, currency);
         row.run_date = Some(*date);
         let (mut all, mut taken): (Vec<LineRow>, usize) = (vec![], 0);
-        for some in items.chunk_by(|a, b| a.subscription_id == b.subscription_id) {
-            let too_many = || {
-                let whose = if some.iter().any(|item| item.subscription_id.is_some()) { "one" } else { "no" };
-                let message = format!("more than {LINES_MAX} lines of {whose} subscription for {date}");
-                Ok(Billed::Parked(BillingParkReason::TooManyLines, message))
+        for some in items.chunk_by(is_together) {
+            let mut lines = match self.lines(conn, some, &again, &days).await {
+                Ok(lines) => lines,
+                Err(Error::BadRequest { .. }) => return Ok(too_much(*date)),
+                Err(e) => return Err(e),
             };
-            if LINES_MAX < some.len() {
-                return too_many();
-            }
-            let mut lines: Vec<LineRow> = vec![];
-            for item in some {
-                // What is billed again is billed net of the corrections that stand.
-                let is_again = item.source_type == "segment" && again.contains(&item.source_id);
-                lines.append(&mut if is_again {
-                    corrections::lines(conn, op, item, timezone).await?
-                } else {
-                    lines::of_item(conn, op, item, timezone).await?
-                });
-                if LINES_MAX < lines.len() {
-                    return too_many();
-                }
+            if LINES_MAX < some.len().max(lines.len()) {
+                let message = format!("more than {LINES_MAX} lines of one subscription for {date}");
+                return Ok(Billed::Parked(BillingParkReason::TooManyLines, message));
             }
             if LINES_MAX < all.len() + lines.len() {
                 break;
@@ -286,8 +274,7 @@ impl Billing<'_> {
         row.period_start = all.iter().filter_map(|l| l.period_start).min();
         row.period_end = all.iter().filter_map(|l| l.period_end).max().max(row.period_start);
         if drafts::check_and_total(&mut row, &all).is_err() {
-            let message = format!("the lines for {date} add up to too much");
-            return Ok(Billed::Parked(BillingParkReason::AmountOverflow, message));
+            return Ok(too_much(*date));
         }
         store::insert(conn, &row).await?;
         store::insert_lines(conn, &all).await?;
@@ -298,6 +285,31 @@ impl Billing<'_> {
             audit::record(conn, op, drafts::audited(&row), None::<&()>, Some(&made)).await?;
         }
         Ok(Billed::Items(taken, Some(Box::new(Draft { row, lines: all, run_date: *date }))))
+    }
+
+    /// The lines of some items, up to one more than an invoice holds. Of `again` something was billed before.
+    async fn lines(
+        &self,
+        conn: &mut Conn,
+        items: &[BilledItemRow],
+        again: &HashSet<Uuid>,
+        days: &Days,
+    ) -> Result<Vec<LineRow>> {
+        let mut lines: Vec<LineRow> = vec![];
+        for item in items.iter().take(LINES_MAX) {
+            let timezone = days.of(item);
+            // What is billed again is billed net of the corrections that stand.
+            let is_again = item.source_type == "segment" && again.contains(&item.source_id);
+            lines.append(&mut if is_again {
+                corrections::lines(conn, self.op, item, timezone).await?
+            } else {
+                lines::of_item(conn, self.op, item, timezone).await?
+            });
+            if LINES_MAX < lines.len() {
+                break;
+            }
+        }
+        Ok(lines)
     }
 
     fn parked(&self, partner_id: &str, currency: &str, reason: BillingParkReason, message: String) -> Parked {
@@ -326,6 +338,59 @@ enum Billed {
     /// So many items, on a draft unless they cost nothing.
     Items(usize, Option<Box<Draft>>),
     Parked(BillingParkReason, String),
+}
+
+fn too_much(date: NaiveDate) -> Billed {
+    let message = format!("the lines for {date} make an amount that is too large");
+    Billed::Parked(BillingParkReason::AmountOverflow, message)
+}
+
+/// Whether two items stand on one invoice: those of one subscription do.
+fn is_together(a: &BilledItemRow, b: &BilledItemRow) -> bool {
+    a.subscription_id.is_some() && a.subscription_id == b.subscription_id
+}
+
+/// Where the days of what is billed begin: for a subscription, or pack, where it began itself, whatever the partner's
+/// timezone is now; for a charge where the partner is.
+struct Days {
+    of_partner: Tz,
+    of: HashMap<Uuid, Tz>,
+}
+
+impl Days {
+    async fn load(
+        conn: &mut Conn,
+        tenant_id: &str,
+        partner_id: &str,
+        items: &[BilledItemRow],
+    ) -> Result<Days> {
+        let mut ids: Vec<Uuid> = items.iter().filter_map(|item| item.subscription_id).collect();
+        ids.dedup();
+        let rows: Vec<(Option<Uuid>, String)> = statement::<(Nullable<SqlUuid>, Text)>(
+            "SELECT NULL::uuid, timezone FROM partners WHERE partner_id = $1
+             UNION ALL SELECT subscription_id, timezone FROM subscriptions WHERE tenant_id = $2 AND subscription_id = ANY($3)
+             UNION ALL SELECT pack_subscription_id, timezone FROM pack_subscriptions
+             WHERE tenant_id = $2 AND pack_subscription_id = ANY($3)",
+        )
+        .bind::<Text, _>(partner_id)
+        .bind::<Text, _>(tenant_id)
+        .bind::<Array<SqlUuid>, _>(ids)
+        .load(conn)
+        .await?;
+        let mut days = Days { of_partner: Tz::UTC, of: HashMap::with_capacity(rows.len()) };
+        for (id, timezone) in rows {
+            let timezone = parse_timezone(&timezone).map_err(Error::internal)?;
+            match id {
+                Some(id) => drop(days.of.insert(id, timezone)),
+                None => days.of_partner = timezone,
+            }
+        }
+        Ok(days)
+    }
+
+    fn of(&self, item: &BilledItemRow) -> Tz {
+        item.subscription_id.and_then(|id| self.of.get(&id)).copied().unwrap_or(self.of_partner)
+    }
 }
 
 /// How many items there are without those of the last subscription, of which there may be more than are here; all of them,
