@@ -64,7 +64,8 @@ pub async fn plan(conn: &mut Conn, op: &OpContext, settings: &Settings, sub: &Su
         trial_ends_at: trial.ends_at,
         told_days: None,
         next_at: if due.notice.is_some() { trial.starts_at } else { due.next_at.unwrap_or(trial.ends_at) },
-        settings_version: settings_version(conn).await?,
+        // Of those that the plan was made from: whatever is saved meanwhile is newer, and the plan follows it.
+        settings_version: settings.version,
         created_at: op.now,
     };
     diesel::insert_into(trial_notices::table).values(&row).execute(conn).await?;
