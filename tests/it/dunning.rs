@@ -120,9 +120,9 @@ pub async fn count(app: &TestApp, of: &str) -> i64 {
 
 /// Saves settings as the next version, as their operation will.
 pub async fn settings(app: &TestApp, version: i32, data: &Value) {
-    let sql = "INSERT INTO platform_settings (version, data, updated_at) VALUES ($1, $2, now())
-        ON CONFLICT (id) DO UPDATE SET version = $1, data = $2";
-    app.db().await.execute(sql, &[&version, data]).await.expect("saved");
+    let sql = "INSERT INTO platform_settings (version, data, updated_at) VALUES ($1, $2, $3)
+        ON CONFLICT (id) DO UPDATE SET version = $1, data = $2, updated_at = $3";
+    app.db().await.execute(sql, &[&version, data, &app.now()]).await.expect("saved");
 }
 
 /// Every event of a topic, checked against its schema.
@@ -278,6 +278,20 @@ async fn open_steps_follow_new_settings_and_cancellation_is_one_of_them() {
     assert_eq!((cancelled.len(), &cancelled[0]["effective_immediately"]), (1, &json!(true)));
     g.pay(invoice, None).await;
     assert_eq!(g.state(sub).await, "cancelled");
+    verified(&g.app).await;
+}
+
+#[tokio::test]
+async fn a_clock_that_is_moved_by_a_second_takes_up_new_settings() {
+    let g = Given::start().await;
+    let (sub, invoice) = g.subscribed().await;
+    g.app.live_to(instant("2026-03-30T09:00:00Z")).await;
+    assert_eq!((g.invoice(invoice).await, g.state(sub).await), ("past_due".into(), "past_due".into()));
+    g.settings(2, &json!({"dunning": {"reminder_days": [0], "suspend_after_days": 2}})).await;
+    let moved = g.app.live_to(g.app.now() + TimeDelta::seconds(1)).await;
+    assert_eq!(moved.stops, 0, "it is due where the clock stands");
+    assert_eq!(g.state(sub).await, "suspended", "its day is over");
+    assert_eq!(g.count("dunning_cases WHERE settings_version = 2").await, 1);
     verified(&g.app).await;
 }
 

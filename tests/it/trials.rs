@@ -130,6 +130,17 @@ async fn open_notices_follow_new_settings() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_moved_by_a_second_takes_up_new_settings() {
+    let g = Given::start().await;
+    g.trial(14).await;
+    g.app.live_to(instant("2026-03-16T09:00:00Z")).await;
+    settings(&g.app, 2, &json!({"trial_notice_days": [8, 1]})).await;
+    g.app.live_to(g.app.now() + TimeDelta::seconds(1)).await;
+    assert_eq!(g.days().await, [json!(8)]);
+    assert_eq!(count(&g.app, "trial_notices WHERE settings_version = 2").await, 1);
+}
+
+#[tokio::test]
 async fn settings_that_are_saved_while_a_trial_begins_hold_for_it() {
     let g = Given::start().await;
     let sub = g.trial(14).await;

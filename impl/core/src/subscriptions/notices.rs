@@ -110,8 +110,11 @@ pub async fn tick(op: &OpContext, app: &Control) -> Result<u64> {
     }
 }
 
-/// When a notice is due, or a trial is over.
-pub const NEXT_DUE: NextDue = "SELECT min(next_at) FROM trial_notices WHERE next_at > $1";
+/// When a notice is due, or a trial is over; and for trials that know older settings, when the newer ones were saved.
+pub const NEXT_DUE: NextDue = "SELECT LEAST(
+       (SELECT min(next_at) FROM trial_notices WHERE next_at > $1),
+       (SELECT min(s.updated_at) FROM platform_settings s WHERE s.updated_at > $1
+          AND EXISTS (SELECT 1 FROM trial_notices t WHERE t.settings_version < s.version)))";
 
 /// Which trials are looked for.
 #[derive(Clone, Copy)]
