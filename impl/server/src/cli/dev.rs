@@ -30,7 +30,8 @@ const APP: &str = "scaicontrol_app";
 /// 32 zero bytes: nothing in a development database is secret, and it must be the same at each start.
 const DEV_KEY_BASE64: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 /// What `--fresh` takes away; everything else in the folder is not ours.
-const OURS: [&str; 6] = ["postgres", "objects", "dev.json", "dev.json.new", "issuer.key", "clock"];
+const OURS: [&str; 7] =
+    ["postgres", "objects", "dev.json", "dev.json.new", "issuer.key", "clock", "clock.new"];
 
 /// See the module.
 #[derive(Args, Debug)]
