@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use http::{HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use scaicontrol_api::{ApiError, Cx, PlainRoute, Request, Response};
-pub use scaicontrol_core::dev::{Dev, ISSUER_PATH, clock_at_start};
+pub use scaicontrol_core::dev::{Dev, ISSUER_PATH, clock_at_start, keep_clock};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
