@@ -48,6 +48,23 @@ async fn there_is_a_worker_for_each_thing_that_happens_by_itself() {
 }
 
 #[tokio::test]
+async fn the_keeper_makes_the_partitions_of_the_next_days() {
+    let app = TestApp::with(&[("workers.enabled", "false")]).await;
+    let made = async || -> Vec<String> {
+        let sql = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'idempotency_keys'::regclass ORDER BY 1";
+        let rows = app.db().await.query(sql, &[]).await.expect("partitions");
+        rows.iter().map(|row| row.get(0)).collect()
+    };
+    worked(&app, "partition_keeper").await;
+    let days = ["20260310", "20260311", "20260312"].map(|day| format!("idempotency_keys_{day}"));
+    assert_eq!(made().await, days);
+    assert!(worked(&app, "partition_keeper").await.is_nothing(), "they are there");
+    app.control().clock.advance(TimeDelta::days(1));
+    worked(&app, "partition_keeper").await;
+    assert!(made().await.contains(&"idempotency_keys_20260313".to_owned()), "{:?}", made().await);
+}
+
+#[tokio::test]
 async fn one_server_at_a_time_is_in_it_and_a_server_that_dies_lets_go() {
     let app = TestApp::start().await;
     let db = app.control().db.clone();

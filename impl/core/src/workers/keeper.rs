@@ -16,9 +16,15 @@ pub(super) async fn tick(op: &OpContext, app: &Control) -> Result<Done> {
         let forgotten = keeper::forget_keys(conn, op.now).await?;
         // Last, since it may hold up whoever writes.
         let (made, dropped) = keeper::partitions(conn, op.now).await?;
-        Ok((forgotten, made, dropped, idempotency::forget(conn, op.now).await?))
+        Ok((forgotten, made, dropped))
     };
-    let ((mut keys, mut has_more), made, dropped, _) = app.db.tx(op, "tables_keep", work).await?;
+    let ((mut keys, mut has_more), mut made, dropped) = app.db.tx(op, "tables_keep", work).await?;
+    // For itself: who takes two tables whole at once may meet somebody who has one of them and wants the other.
+    let answers = async |conn: &mut Conn| {
+        let made = idempotency::partitions(conn, op.now).await?;
+        Ok((made, idempotency::forget(conn, op.now).await?))
+    };
+    made += app.db.tx(op, "answers_keep", answers).await?.0;
     for _ in 0..BATCHES_MAX {
         if !has_more {
             break;
