@@ -3,12 +3,13 @@ use crate::support::{difference, service, verified};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
 use scaicontrol_server::ledger::verify;
-use scaicontrol_server::workers::{self, WORKERS};
+use scaicontrol_server::workers::{self, Due, WORKERS, Worker};
 use scaicontrol_tests::given::{self, Tenant};
 use scaicontrol_tests::{OPERATOR, TestApp, wait};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 async fn metrics(app: &TestApp) -> String {
     app.control().metrics.text(app.control())
@@ -45,6 +46,31 @@ async fn there_is_a_worker_for_each_thing_that_happens_by_itself() {
         let ran = format!("scaicontrol_worker_runs_total{{worker=\"{}\",result=\"ok\"}}", worker.name);
         assert!(text.contains(&ran), "{ran}: {text}");
     }
+}
+
+/// Panics whenever it looks.
+static BROKEN: [Worker; 1] = [Worker {
+    name: "broken",
+    period: Duration::from_millis(5),
+    alone: true,
+    due: Due::Always,
+    tick: |_, _| Box::pin(async { panic!("on purpose") }),
+}];
+
+#[tokio::test]
+async fn one_that_panics_has_failed_and_looks_again() {
+    let app = TestApp::start().await;
+    let failed = workers::tick(app.control(), &BROKEN[0]).await.expect_err("it failed");
+    assert!(failed.to_string().contains("panicked"), "{failed}");
+    let running = workers::start(app.control(), &BROKEN);
+    let failures = async || -> u64 {
+        let text = metrics(&app).await;
+        let begins = "scaicontrol_worker_runs_total{worker=\"broken\",result=\"failed\"}";
+        let line = text.lines().find(|line| line.starts_with(begins)).map(str::to_owned);
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_default()
+    };
+    wait::until("its loop goes on", async || 3 <= failures().await).await;
+    running.stop(Duration::from_secs(5)).await;
 }
 
 #[tokio::test]

@@ -6,6 +6,8 @@ use crate::db::Conn;
 use crate::error::{Error, Result};
 use crate::op::{OpContext, Scope};
 use chrono::DateTime;
+use futures::FutureExt;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -20,12 +22,12 @@ pub struct Workers {
     tasks: JoinSet<()>,
 }
 
-/// Starts the workers. Under a simulated clock those that go by it have no loop: they work when it is moved.
-pub fn start(control: &Control) -> Workers {
+/// Starts these workers. Under a simulated clock those that go by it have no loop: they work when it is moved.
+pub fn start(control: &Control, workers: &'static [Worker]) -> Workers {
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
     let by_clock = |worker: &Worker| matches!(worker.due, Due::OnClock(_) | Due::Nightly);
-    for worker in WORKERS.iter().filter(|w| !(control.clock.is_simulated() && by_clock(w))) {
+    for worker in workers.iter().filter(|w| !(control.clock.is_simulated() && by_clock(w))) {
         control.metrics.worker_started(worker.name, worker.period.max(MISSED_AFTER));
         tasks.spawn(run(control.clone(), worker, stopped.clone()));
     }
@@ -59,12 +61,18 @@ async fn run(control: Control, worker: &'static Worker, mut stopped: watch::Rece
     }
 }
 
+/// What the worker does. One that panics has failed like any other: what panicked is its transaction, not its loop.
+async fn work(op: &OpContext, control: &Control, worker: &Worker) -> Result<Done> {
+    let work = AssertUnwindSafe(async { (worker.tick)(op, control).await });
+    work.catch_unwind().await.unwrap_or_else(|_| Err(Error::internal("it panicked")))
+}
+
 /// One tick, counted; nothing when another server is in it.
 ///
 /// The next look of a worker that another server is in finds out what that one left.
-pub(super) async fn tick(control: &Control, worker: &Worker) -> Result<Option<Done>> {
+pub async fn tick(control: &Control, worker: &Worker) -> Result<Option<Done>> {
     let op = OpContext::system(&control.clock, &control.ids, worker.name);
-    let work = (worker.tick)(&op, control);
+    let work = work(&op, control, worker);
     let done = if worker.alone { control.db.alone(worker.name, work).await } else { Ok(Some(work.await)) };
     let done = done.and_then(Option::transpose);
     let lag = match lag(control, worker).await {
@@ -87,7 +95,7 @@ pub(super) async fn tick(control: &Control, worker: &Worker) -> Result<Option<Do
 /// is, since it never is.
 pub(super) async fn tick_at(control: &Control, worker: &Worker) -> Result<Done> {
     let op = OpContext::system(&control.clock, &control.ids, worker.name);
-    let done = (worker.tick)(&op, control).await;
+    let done = work(&op, control, worker).await;
     control.metrics.worker_ran(worker.name, done.is_ok(), None);
     if let Err(e) = &done {
         slog::error!(control.log, "worker failed"; "worker" => worker.name, "error" => %e);

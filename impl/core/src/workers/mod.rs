@@ -26,7 +26,7 @@ use futures::future::BoxFuture;
 use std::fmt;
 use std::time::Duration;
 
-pub use driver::{Workers, once, run_by_name, start};
+pub use driver::{Workers, once, run_by_name, start, tick};
 
 /// One of them.
 pub struct Worker {
