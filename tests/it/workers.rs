@@ -36,7 +36,8 @@ async fn there_is_a_worker_for_each_thing_that_happens_by_itself() {
     let place = |name: &str| names.iter().position(|n| *n == name);
     assert!(place("subscription_reaper") < place("billing_run"), "what ends comes before what is billed");
     assert!(place("billing_run") < place("pdf_renderer") && place("pdf_renderer") < place("mailer"));
-    let app = TestApp::start().await;
+    // Nobody else is in them.
+    let app = TestApp::with(&[("workers.enabled", "false")]).await;
     for name in names {
         workers::run_by_name(app.control(), name).await.unwrap_or_else(|e| panic!("{name}: {e}"));
     }
@@ -45,7 +46,15 @@ async fn there_is_a_worker_for_each_thing_that_happens_by_itself() {
     for worker in WORKERS {
         let ran = format!("scaicontrol_worker_runs_total{{worker=\"{}\",result=\"ok\"}}", worker.name);
         assert!(text.contains(&ran), "{ran}: {text}");
+        assert_eq!(lag(&text, worker.name), 0, "nothing waits for {}: {text}", worker.name);
     }
+}
+
+/// How far a worker is behind, as the metrics have it; -1 when they say nothing.
+fn lag(text: &str, worker: &str) -> i64 {
+    let begins = format!("scaicontrol_worker_lag_seconds{{worker=\"{worker}\"}}");
+    let line = text.lines().find(|line| line.starts_with(&begins));
+    line.and_then(|line| line.rsplit(' ').next()).and_then(|n| n.parse().ok()).unwrap_or(-1)
 }
 
 /// Panics whenever it looks.
@@ -53,7 +62,7 @@ static BROKEN: [Worker; 1] = [Worker {
     name: "broken",
     period: Duration::from_millis(5),
     alone: true,
-    due: Due::Always,
+    due: Due::Always(|_| None),
     tick: |_, _| Box::pin(async { panic!("on purpose") }),
 }];
 
@@ -71,6 +80,19 @@ async fn one_that_panics_has_failed_and_looks_again() {
     };
     wait::until("its loop goes on", async || 3 <= failures().await).await;
     running.stop(Duration::from_secs(5)).await;
+    assert_eq!(lag(&metrics(&app).await, "broken"), 0);
+}
+
+#[tokio::test]
+async fn a_night_that_is_missed_is_lag() {
+    let app = TestApp::with(&[("workers.enabled", "false")]).await;
+    worked(&app, "reconciliation").await;
+    assert_eq!(lag(&metrics(&app).await, "reconciliation"), 0);
+    // The proof of the next night does not come to an end.
+    app.control().clock.set("2026-03-11T05:00:00Z".parse().expect("a time"));
+    app.db().await.batch_execute("ALTER TABLE journals RENAME TO gone").await.expect("broken");
+    workers::run_by_name(app.control(), "reconciliation").await.expect_err("it cannot look");
+    assert_eq!(lag(&metrics(&app).await, "reconciliation"), 3 * 3600, "the night began at two");
 }
 
 #[tokio::test]
@@ -110,6 +132,12 @@ async fn one_server_at_a_time_is_in_it_and_a_server_that_dies_lets_go() {
         workers::run_by_name(app.control(), "billing_run").await.expect("fine").is_none(),
         "another is in it"
     );
+    let text = metrics(&app).await;
+    let runs =
+        |result: &str| format!("scaicontrol_worker_runs_total{{worker=\"billing_run\",result=\"{result}\"}}");
+    assert!(text.contains(&runs("skipped")) && !text.contains(&runs("ok")), "{text}");
+    let ran = "scaicontrol_worker_last_run_timestamp_seconds{worker=\"billing_run\"}";
+    assert!(!text.contains(ran) && lag(&text, "billing_run") == 0, "{text}");
     assert_eq!(db.alone("other", async { 7 }).await.expect("fine"), Some(7), "the name is the lock");
     first.abort();
     wait::until("the lock is free", async || {
@@ -179,12 +207,7 @@ async fn a_tenant_that_cannot_be_billed_holds_up_nobody() {
         "{text}"
     );
     workers::run_by_name(app.control(), "subscription_reaper").await.expect_err("nor can it be carried on");
-    let lag = |text: &str| -> i64 {
-        let line = text
-            .lines()
-            .find(|l| l.starts_with("scaicontrol_worker_lag_seconds{worker=\"subscription_reaper\"}"));
-        line.and_then(|l| l.rsplit(' ').next()).and_then(|n| n.parse().ok()).unwrap_or(-1)
-    };
+    let lag = |text: &str| lag(text, "subscription_reaper");
     let text = metrics(&app).await;
     assert!((1..86_400 * 2).contains(&lag(&text)), "{text}");
     let mend = "UPDATE subscriptions SET timezone = 'Europe/Amsterdam' WHERE tenant_id = 'tnt_1'";

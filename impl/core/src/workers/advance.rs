@@ -52,7 +52,7 @@ async fn alone(control: &Control, work: impl Future<Output = Result<Moved>>) -> 
 async fn machines(control: &Control) -> Result<()> {
     let on_machine = |due| match due {
         Due::OnMachine(next_due) => Some(next_due),
-        Due::OnClock(_) | Due::Nightly | Due::Always => None,
+        Due::OnClock(_) | Due::Nightly(_) | Due::Always(_) => None,
     };
     let waiting = due_after(control, DateTime::UNIX_EPOCH, on_machine).await?;
     let waiting = until(&waiting, Clock::Real.now());
@@ -60,11 +60,11 @@ async fn machines(control: &Control) -> Result<()> {
         match worker.due {
             Due::OnClock(_) => {}
             Due::OnMachine(_) if waiting.iter().all(|other| other.name != worker.name) => {}
-            Due::OnMachine(_) | Due::Nightly => {
+            Due::OnMachine(_) | Due::Nightly(_) => {
                 driver::tick_at(control, worker).await?;
             }
             // Their own loops go on meanwhile.
-            Due::Always => {
+            Due::Always(_) => {
                 driver::tick(control, worker).await?;
             }
         }
@@ -133,7 +133,7 @@ async fn settle(control: &Control, known: Option<Coming>) -> Result<Coming> {
 fn by_clock(due: Due) -> Option<NextDue> {
     match due {
         Due::OnClock(next_due) => Some(next_due),
-        Due::OnMachine(_) | Due::Nightly | Due::Always => None,
+        Due::OnMachine(_) | Due::Nightly(_) | Due::Always(_) => None,
     }
 }
 

@@ -1,5 +1,5 @@
 //! Keeps tables in bounds: the partitions of usage, and answers under idempotency keys.
-use super::Done;
+use super::{Done, NextDue};
 use crate::app::Control;
 use crate::db::{Conn, idempotency};
 use crate::error::Result;
@@ -8,6 +8,9 @@ use crate::op::{OpContext, Scope};
 
 /// Transactions of one tick that forget keys; the rest waits for the next.
 const BATCHES_MAX: usize = 1_000;
+
+/// An hour after it last did its work, at whichever server.
+pub(super) const NEXT_DUE: NextDue = "SELECT min(last_run_at) + interval '1 hour' FROM worker_state WHERE worker = 'worked:partition_keeper' AND last_run_at > $1";
 
 /// Makes partitions before they are needed, and drops and forgets what is too old. Safe to repeat.
 pub(super) async fn tick(op: &OpContext, app: &Control) -> Result<Done> {

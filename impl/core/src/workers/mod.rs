@@ -10,6 +10,7 @@ mod driver;
 mod keeper;
 mod reaper;
 mod reconciliation;
+mod state;
 
 use crate::app::Control;
 use crate::db::Conn;
@@ -56,11 +57,14 @@ pub enum Due {
     OnClock(NextDue),
     /// By the machine's clock: files, mails and questions to others wait for machines, whatever time it is.
     OnMachine(NextDue),
-    /// Once a night of the business clock; which night was the last is the worker's to know.
-    Nightly,
-    /// Whenever it looks.
-    Always,
+    /// Once a night of the business clock; which night was the last is the worker's to know. The query says when the next is.
+    Nightly(NextDue),
+    /// Whenever it looks. What waits for it is only asked for its lag.
+    Always(Waits),
 }
+
+/// The query of what waits for a worker by the machine's clock; none when this server has nothing to do it with.
+pub type Waits = fn(&Control) -> Option<NextDue>;
 
 impl fmt::Debug for Worker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -126,14 +130,14 @@ pub const WORKERS: &[Worker] = &[
         name: "partition_keeper",
         period: Duration::from_secs(3600),
         alone: true,
-        due: Due::Always,
+        due: Due::Always(|_| Some(keeper::NEXT_DUE)),
         tick: |op, app| Box::pin(keeper::tick(op, app)),
     },
     Worker {
         name: "vat_register",
         period: Duration::from_secs(60),
         alone: false,
-        due: Due::Always,
+        due: Due::Always(|app| app.vies.is_some().then_some(vat_register::worker::NEXT_DUE)),
         tick: |op, app| {
             Box::pin(async move {
                 let learned = vat_register::worker::tick(op, app).await?;
@@ -206,7 +210,7 @@ pub const WORKERS: &[Worker] = &[
         name: "reconciliation",
         period: Duration::from_secs(600),
         alone: true,
-        due: Due::Nightly,
+        due: Due::Nightly(reconciliation::NEXT_DUE),
         tick: |op, app| Box::pin(reconciliation::tick(op, app)),
     },
 ];
