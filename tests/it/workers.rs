@@ -3,12 +3,14 @@ use crate::support::{difference, service, verified};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
 use scaicontrol_server::ledger::verify;
+use scaicontrol_server::workers::rounds::Rounds;
 use scaicontrol_server::workers::{self, Due, WORKERS, Worker};
 use scaicontrol_tests::given::{self, Tenant};
 use scaicontrol_tests::{OPERATOR, TestApp, wait};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::Arc;
 use std::time::Duration;
 
 async fn metrics(app: &TestApp) -> String {
@@ -110,6 +112,27 @@ async fn the_keeper_makes_the_partitions_of_the_next_days() {
     app.control().clock.advance(TimeDelta::days(1));
     worked(&app, "partition_keeper").await;
     assert!(made().await.contains(&"idempotency_keys_20260313".to_owned()), "{:?}", made().await);
+}
+
+#[tokio::test]
+async fn what_cannot_be_carried_on_holds_up_nobody_when_time_is_short() {
+    let app = TestApp::start().await;
+    tenants(&app, 12).await;
+    worked(&app, "billing_run").await;
+    app.control().clock.advance(TimeDelta::days(31));
+    // The first that a tick takes up.
+    let broken = "UPDATE subscriptions SET timezone = 'Nowhere/At_all', next_event_at = next_event_at - interval '1 hour'
+        WHERE tenant_id IN (SELECT tenant_id FROM subscriptions ORDER BY tenant_id LIMIT 8)";
+    assert_eq!(app.db().await.execute(broken, &[]).await.expect("broken"), 8);
+    let mut control = app.control().clone();
+    control.rounds = Arc::new(Rounds::of(Duration::ZERO));
+    let tick = async || workers::run_by_name(&control, "subscription_reaper").await;
+    let first = tick().await.expect("its time is over").expect("nobody else is in it");
+    assert!(first.has_more() && first.count("carried") == 0, "{first}");
+    let second = tick().await.expect("its time is over").expect("nobody else is in it");
+    assert_eq!(second.count("carried"), 4, "it goes on behind what failed");
+    let ended = tick().await.expect_err("its round ends");
+    assert!(ended.to_string().contains("8 subscriptions cannot be carried on"), "{ended}");
 }
 
 #[tokio::test]

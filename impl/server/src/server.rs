@@ -74,6 +74,7 @@ pub fn assemble(
         mailer,
         vies,
         sign_ins: Arc::default(),
+        rounds: Arc::default(),
         metrics,
         health: Arc::default(),
         log,

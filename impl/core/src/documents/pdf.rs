@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::gateways::renderer::RenderFailure;
 use crate::op::{OpContext, Scope};
 use crate::templates::{self, Source};
+use crate::workers::Done;
 use chrono::{DateTime, Utc};
 use scaicontrol_templates::context::InvoiceContext;
 use scaicontrol_templates::document::Document;
@@ -21,7 +22,7 @@ use scaicontrol_templates::{Context, Kind, Language, Rendered, Template};
 use scaicontrol_types::{InvoiceResponse, PartySnapshot};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 use uuid::Uuid;
 
 /// Name of the worker.
@@ -104,14 +105,14 @@ pub async fn regenerate(op: &OpContext, app: &Control, invoice_id: Uuid) -> Resu
         .await
 }
 
-/// Renders what waits, for as long as something does; answers how many it took up.
-pub async fn tick(op: &OpContext, app: &Control) -> Result<usize> {
-    let mut taken = 0;
+/// Renders what waits; answers how many it took up.
+pub async fn tick(op: &OpContext, app: &Control) -> Result<Done> {
+    let (began, mut taken) = (Instant::now(), 0);
     loop {
         let claimed =
             app.db.tx(op, "pdf_claim", async |conn| store::claim(conn, machine_now(), CLAIMED).await).await?;
         if claimed.is_empty() {
-            return Ok(taken);
+            return Ok(Done::of([("documents", taken)]));
         }
         taken += claimed.len();
         let work = claimed.into_iter().map(|row| async {
@@ -122,6 +123,9 @@ pub async fn tick(op: &OpContext, app: &Control) -> Result<usize> {
             }
         });
         futures::future::join_all(work).await;
+        if app.rounds.is_over(began) {
+            return Ok(Done::of([("documents", taken)]).and_more());
+        }
     }
 }
 

@@ -50,6 +50,8 @@ async fn run(control: Control, worker: &'static Worker, mut stopped: watch::Rece
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            // Whoever has more to do stops nevertheless.
+            biased;
             // The sender is gone when the server is.
             _ = stopped.wait_for(|stop| *stop) => return,
             _ = interval.tick() => {}

@@ -2,7 +2,8 @@
 //!
 //! Each worker is a line of [`WORKERS`]. A tick is safe to repeat and to run at several servers at once: it takes what it
 //! works on under row locks, or holds a lock of its own so that one server at a time is in it ([`Db::alone`]). It takes no
-//! input; the next one is the retry. A server that stops lets the ticks in hand come to an end, as long as it may.
+//! input; the next one is the retry. No tick begins with more after [`WORK_MAX`], whatever is left: metrics move, and a
+//! server that stops lets the ticks in hand come to an end, as long as it may.
 //!
 //! [`Db::alone`]: crate::db::Db::alone
 pub mod advance;
@@ -10,6 +11,7 @@ mod driver;
 mod keeper;
 mod reaper;
 mod reconciliation;
+pub mod rounds;
 mod state;
 
 use crate::app::Control;
@@ -28,6 +30,9 @@ use std::fmt;
 use std::time::Duration;
 
 pub use driver::{Workers, once, run_by_name, start, tick};
+
+/// How long a tick begins with another piece of work: well within the time that a server has to stop.
+pub const WORK_MAX: Duration = Duration::from_secs(15);
 
 /// One of them.
 pub struct Worker {
@@ -161,7 +166,7 @@ pub const WORKERS: &[Worker] = &[
         period: Duration::from_secs(30),
         alone: true,
         due: Due::OnClock(notices::NEXT_DUE),
-        tick: |op, app| Box::pin(async move { Ok(Done::of([("trials", notices::tick(op, app).await?)])) }),
+        tick: |op, app| Box::pin(notices::tick(op, app)),
     },
     Worker {
         name: "billing_run",
@@ -175,23 +180,21 @@ pub const WORKERS: &[Worker] = &[
         period: Duration::from_secs(30),
         alone: true,
         due: Due::OnClock(dunning::store::NEXT_DUE),
-        tick: |op, app| Box::pin(async move { Ok(Done::of([("invoices", dunning::tick(op, app).await?)])) }),
+        tick: |op, app| Box::pin(dunning::tick(op, app)),
     },
     Worker {
         name: "price_announcer",
         period: Duration::from_secs(10),
         alone: true,
         due: Due::OnClock(prices::NEXT_DUE),
-        tick: |op, app| Box::pin(async move { Ok(Done::of([("pages", prices::tick(op, app).await?)])) }),
+        tick: |op, app| Box::pin(prices::tick(op, app)),
     },
     Worker {
         name: documents::pdf::RENDERER,
         period: Duration::from_secs(2),
         alone: false,
         due: Due::OnMachine(documents::store::NEXT_DUE),
-        tick: |op, app| {
-            Box::pin(async move { Ok(Done::of([("documents", documents::pdf::tick(op, app).await?)])) })
-        },
+        tick: |op, app| Box::pin(documents::pdf::tick(op, app)),
     },
     Worker {
         name: "mailer",
@@ -201,7 +204,9 @@ pub const WORKERS: &[Worker] = &[
         tick: |op, app| {
             Box::pin(async move {
                 let done = mails::worker::tick(op, app).await?;
-                Ok(Done::of([("sent", done.sent), ("put off", done.put_off), ("failed", done.failed)]))
+                let counts =
+                    Done::of([("sent", done.sent), ("put off", done.put_off), ("failed", done.failed)]);
+                Ok(if done.has_more { counts.and_more() } else { counts })
             })
         },
     },
