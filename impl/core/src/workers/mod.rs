@@ -2,8 +2,8 @@
 //!
 //! Each worker is a line of [`WORKERS`]. A tick is safe to repeat and to run at several servers at once: it takes what it
 //! works on under row locks, or holds a lock of its own so that one server at a time is in it ([`Db::alone`]). It takes no
-//! input; the next one is the retry. No tick begins with more after [`WORK_MAX`], whatever is left: metrics move, and a
-//! server that stops lets the ticks in hand come to an end, as long as it may.
+//! input; the next one is the retry. One that goes through a list begins with no more of it after [`WORK_MAX`]: metrics move,
+//! and a server that stops lets the ticks in hand come to an end, as long as it may.
 //!
 //! [`Db::alone`]: crate::db::Db::alone
 pub mod advance;
