@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 DIR=$(mktemp -d "${TMPDIR:-/tmp}/scaicontrol-year-job.XXXXXX")
 chmod 755 "$DIR"
 LOG="$DIR/server.log"
-cargo xtask dev --port 0 --data-dir "$DIR/data" --fresh --clock simulated >"$LOG" 2>&1 &
+cargo xtask dev --port 0 --data-dir "$DIR/data" --fresh --clock simulated --clock-from 2028-01-15T08:00:00Z >"$LOG" 2>&1 &
 SERVER=$!
 finish() {
   status=$?

@@ -118,6 +118,27 @@ async fn an_invoice_in_every_format() {
 }
 
 #[tokio::test]
+async fn a_document_that_cannot_be_read_is_put_off_and_the_others_are_rendered() {
+    let g = given().await;
+    let (broken, whole) = (g.issued().await, g.issued().await);
+    let gone = format!(
+        "SET session_replication_role = replica; DELETE FROM invoices WHERE invoice_id = '{broken}'; RESET session_replication_role"
+    );
+    g.app.db().await.batch_execute(&gone).await.expect("gone");
+    g.render().await;
+    let state = async |id: Uuid| {
+        let sql = "SELECT status, attempts, failure IS NOT NULL, COALESCE(next_attempt_at > now(), false) FROM invoice_pdfs WHERE invoice_id = $1";
+        let row = g.app.db().await.query_one(sql, &[&id]).await.expect("a row");
+        (row.get::<_, String>(0), row.get::<_, i32>(1), row.get::<_, bool>(2), row.get::<_, bool>(3))
+    };
+    assert_eq!(state(whole).await.0, "rendered");
+    for _ in 0..2 {
+        assert_eq!(state(broken).await, ("queued".into(), 1, true, true), "it is noted, and waits");
+        g.render().await;
+    }
+}
+
+#[tokio::test]
 async fn a_credit_note_comes_in_the_format_of_its_invoice() {
     let g = given().await;
     g.profile(json!({"preferred_einvoice_format": "xrechnung", "buyer_reference": "PO-1"})).await;

@@ -7,9 +7,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
 use scaicontrol_server::dunning;
 use scaicontrol_server::op::OpContext;
+use scaicontrol_server::workers::rounds::Rounds;
 use scaicontrol_tests::TestApp;
 use scaicontrol_tests::given::{self, Service, Tenant};
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
 use uuid::Uuid;
 
 struct Given {
@@ -120,9 +123,9 @@ pub async fn count(app: &TestApp, of: &str) -> i64 {
 
 /// Saves settings as the next version, as their operation will.
 pub async fn settings(app: &TestApp, version: i32, data: &Value) {
-    let sql = "INSERT INTO platform_settings (version, data, updated_at) VALUES ($1, $2, now())
-        ON CONFLICT (id) DO UPDATE SET version = $1, data = $2";
-    app.db().await.execute(sql, &[&version, data]).await.expect("saved");
+    let sql = "INSERT INTO platform_settings (version, data, updated_at) VALUES ($1, $2, $3)
+        ON CONFLICT (id) DO UPDATE SET version = $1, data = $2, updated_at = $3";
+    app.db().await.execute(sql, &[&version, data, &app.now()]).await.expect("saved");
 }
 
 /// Every event of a topic, checked against its schema.
@@ -305,6 +308,48 @@ async fn open_steps_follow_new_settings_and_cancellation_is_one_of_them() {
     g.pay(invoice, None).await;
     assert_eq!(g.state(sub).await, "cancelled");
     verified(&g.app).await;
+}
+
+#[tokio::test]
+async fn a_clock_that_is_moved_by_a_second_takes_up_new_settings() {
+    let g = Given::start().await;
+    let (sub, invoice) = g.subscribed().await;
+    g.app.live_to(instant("2026-03-30T09:00:00Z")).await;
+    assert_eq!((g.invoice(invoice).await, g.state(sub).await), ("past_due".into(), "past_due".into()));
+    g.settings(2, &json!({"dunning": {"reminder_days": [0], "suspend_after_days": 2}})).await;
+    let moved = g.app.live_to(g.app.now() + TimeDelta::seconds(1)).await;
+    assert_eq!(moved.stops, 0, "it is due where the clock stands");
+    assert_eq!(g.state(sub).await, "suspended", "its day is over");
+    assert_eq!(g.count("dunning_cases WHERE settings_version = 2").await, 1);
+    verified(&g.app).await;
+}
+
+#[tokio::test]
+async fn what_fails_at_the_front_holds_up_nobody_when_time_is_short() {
+    let g = Given::start().await;
+    let broken = issued(&g.app, &g.admin, &g.tenant, "10000").await;
+    let whole = issued(&g.app, &g.admin, &g.tenant, "10000").await;
+    // It cannot be shown, so its case cannot be opened.
+    let sql = format!(
+        "SET session_replication_role = replica; UPDATE invoices SET seller_snapshot = '[]', overdue_at = overdue_at - interval '1 hour' WHERE invoice_id = '{broken}'; RESET session_replication_role"
+    );
+    g.app.db().await.batch_execute(&sql).await.expect("broken");
+    let mut control = g.app.control().clone();
+    control.rounds = Arc::new(Rounds::of(Duration::ZERO));
+    control.clock.set(instant("2026-03-25T00:00:00Z"));
+    let op = OpContext::system(&control.clock, &control.ids, "dunning");
+    let first = dunning::tick(&op, &control).await.expect("its time is over");
+    assert!(first.has_more() && first.count("invoices") == 0, "{first}");
+    let second = dunning::tick(&op, &control).await.expect("its time is over");
+    assert_eq!((second.count("invoices"), g.invoice(whole).await), (1, "past_due".into()));
+    let mut ends = None;
+    for _ in 0..4 {
+        if let Err(e) = dunning::tick(&op, &control).await {
+            ends = Some(e.to_string());
+            break;
+        }
+    }
+    assert!(ends.as_ref().is_some_and(|e| e.contains("1 unpaid invoices are stuck")), "{ends:?}");
 }
 
 #[tokio::test]

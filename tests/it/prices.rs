@@ -156,7 +156,7 @@ async fn many_servers_tell_many_subscribers_once() {
         let op = OpContext::system(&control.clock, &control.ids, "price_announcer");
         prices::tick(&op, control).await.expect("a tick")
     });
-    let pages: u64 = join_all(servers).await.iter().sum();
+    let pages: u64 = join_all(servers).await.iter().map(|done| done.count("pages")).sum();
     assert_eq!(pages, 4, "451 subscribers in three pages, and one that finds nobody");
     let each = "(SELECT tenant_id, count(*) n FROM notifications WHERE message = 'renewal_price_change' GROUP BY 1) x WHERE n = 1";
     assert_eq!(count(&app, each).await, 451);

@@ -550,6 +550,21 @@ async fn a_service_knows_whether_a_tenant_can_be_billed() {
         (late.is_billable, late.is_past_due, late.past_due_since),
         (true, true, Some(at("2026-03-24T23:00:00Z")))
     );
+    // What was fixed when it was issued holds, wherever the partner is by now, and whatever goes back later.
+    g.execute("UPDATE partners SET timezone = 'Pacific/Kiritimati' WHERE partner_id = 'prt_north'").await;
+    let reversed = "UPDATE invoices SET payment_reversed_at = $t WHERE invoice_id = $i";
+    let reversed = async |time: &str| {
+        let sql = reversed.replace("$t", &format!("'{time}'")).replace("$i", &format!("'{draft}'"));
+        g.execute(&sql).await;
+    };
+    reversed("2026-04-10T12:00:00Z").await;
+    assert_eq!(status().await.past_due_since, Some(at("2026-03-24T23:00:00Z")));
+    reversed("2026-03-20T12:00:00Z").await;
+    assert_eq!(status().await.past_due_since, Some(at("2026-03-20T12:00:00Z")));
+    // One that had been paid was in time.
+    g.execute(&format!("UPDATE invoices SET status = 'paid' WHERE invoice_id = '{draft}'")).await;
+    reversed("2026-04-10T12:00:00Z").await;
+    assert_eq!(status().await.past_due_since, Some(at("2026-04-10T12:00:00Z")));
     // Without a profile charges wait.
     g.execute("DELETE FROM billing_profiles WHERE tenant_id = 'tnt_acme'").await;
     let without = status().await;

@@ -3,8 +3,10 @@ use crate::dunning::{count, events, instant, settings};
 use crate::support::verified;
 use chrono::TimeDelta;
 use futures::future::join_all;
-use scaicontrol_server::op::OpContext;
-use scaicontrol_server::subscriptions::notices;
+use scaicontrol_server::db::Conn;
+use scaicontrol_server::op::{OpContext, Scope};
+use scaicontrol_server::settings::load;
+use scaicontrol_server::subscriptions::{notices, store};
 use scaicontrol_tests::TestApp;
 use scaicontrol_tests::given::{self, Service, Tenant};
 use serde_json::{Value, json};
@@ -124,6 +126,35 @@ async fn open_notices_follow_new_settings() {
     g.told_at("2026-03-14T09:00:00Z").await;
     settings(&g.app, 3, &json!({"trial_notice_days": []})).await;
     g.app.advance(TimeDelta::days(30)).await;
+    assert_eq!(g.days().await, [json!(10)]);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_moved_by_a_second_takes_up_new_settings() {
+    let g = Given::start().await;
+    g.trial(14).await;
+    g.app.live_to(instant("2026-03-16T09:00:00Z")).await;
+    settings(&g.app, 2, &json!({"trial_notice_days": [8, 1]})).await;
+    g.app.live_to(g.app.now() + TimeDelta::seconds(1)).await;
+    assert_eq!(g.days().await, [json!(8)]);
+    assert_eq!(count(&g.app, "trial_notices WHERE settings_version = 2").await, 1);
+}
+
+#[tokio::test]
+async fn settings_that_are_saved_while_a_trial_begins_hold_for_it() {
+    let g = Given::start().await;
+    let sub = g.trial(14).await;
+    let control = g.app.control();
+    let op = OpContext::system(&control.clock, &control.ids, "test").with_scope(Scope::Platform);
+    g.app.db().await.batch_execute("DELETE FROM trial_notices").await.expect("not planned yet");
+    let old = control.db.read(&op, async |conn| load(conn).await).await.expect("settings");
+    settings(&g.app, old.version + 1, &json!({"trial_notice_days": [10]})).await;
+    let planned = async |conn: &mut Conn| {
+        let row = store::lock(conn, &g.tenant.id, sub).await?;
+        notices::plan(conn, &op, &old, &row).await
+    };
+    control.db.tx(&op, "test", planned).await.expect("planned");
+    g.told_at("2026-03-14T09:00:00Z").await;
     assert_eq!(g.days().await, [json!(10)]);
 }
 

@@ -3,12 +3,15 @@ use crate::support::{difference, service, verified};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
 use scaicontrol_server::ledger::verify;
-use scaicontrol_server::workers::{self, WORKERS};
+use scaicontrol_server::workers::rounds::Rounds;
+use scaicontrol_server::workers::{self, Due, WORKERS, Worker};
 use scaicontrol_tests::given::{self, Tenant};
 use scaicontrol_tests::{OPERATOR, TestApp, wait};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::time::Duration;
 
 async fn metrics(app: &TestApp) -> String {
     app.control().metrics.text(app.control())
@@ -35,7 +38,8 @@ async fn there_is_a_worker_for_each_thing_that_happens_by_itself() {
     let place = |name: &str| names.iter().position(|n| *n == name);
     assert!(place("subscription_reaper") < place("billing_run"), "what ends comes before what is billed");
     assert!(place("billing_run") < place("pdf_renderer") && place("pdf_renderer") < place("mailer"));
-    let app = TestApp::start().await;
+    // Nobody else is in them.
+    let app = TestApp::with(&[("workers.enabled", "false")]).await;
     for name in names {
         workers::run_by_name(app.control(), name).await.unwrap_or_else(|e| panic!("{name}: {e}"));
     }
@@ -44,7 +48,91 @@ async fn there_is_a_worker_for_each_thing_that_happens_by_itself() {
     for worker in WORKERS {
         let ran = format!("scaicontrol_worker_runs_total{{worker=\"{}\",result=\"ok\"}}", worker.name);
         assert!(text.contains(&ran), "{ran}: {text}");
+        assert_eq!(lag(&text, worker.name), 0, "nothing waits for {}: {text}", worker.name);
     }
+}
+
+/// How far a worker is behind, as the metrics have it; -1 when they say nothing.
+fn lag(text: &str, worker: &str) -> i64 {
+    let begins = format!("scaicontrol_worker_lag_seconds{{worker=\"{worker}\"}}");
+    let line = text.lines().find(|line| line.starts_with(&begins));
+    line.and_then(|line| line.rsplit(' ').next()).and_then(|n| n.parse().ok()).unwrap_or(-1)
+}
+
+/// Panics whenever it looks.
+static BROKEN: [Worker; 1] = [Worker {
+    name: "broken",
+    period: Duration::from_millis(5),
+    alone: true,
+    due: Due::Always(|_| None),
+    tick: |_, _| Box::pin(async { panic!("on purpose") }),
+}];
+
+#[tokio::test]
+async fn one_that_panics_has_failed_and_looks_again() {
+    let app = TestApp::start().await;
+    let failed = workers::tick(app.control(), &BROKEN[0]).await.expect_err("it failed");
+    assert!(failed.to_string().contains("panicked"), "{failed}");
+    let running = workers::start(app.control(), &BROKEN);
+    let failures = async || -> u64 {
+        let text = metrics(&app).await;
+        let begins = "scaicontrol_worker_runs_total{worker=\"broken\",result=\"failed\"}";
+        let line = text.lines().find(|line| line.starts_with(begins)).map(str::to_owned);
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_default()
+    };
+    wait::until("its loop goes on", async || 3 <= failures().await).await;
+    running.stop(Duration::from_secs(5)).await;
+    assert_eq!(lag(&metrics(&app).await, "broken"), 0);
+}
+
+#[tokio::test]
+async fn a_night_that_is_missed_is_lag() {
+    let app = TestApp::with(&[("workers.enabled", "false")]).await;
+    worked(&app, "reconciliation").await;
+    assert_eq!(lag(&metrics(&app).await, "reconciliation"), 0);
+    // The proof of the next night does not come to an end.
+    app.control().clock.set("2026-03-11T05:00:00Z".parse().expect("a time"));
+    app.db().await.batch_execute("ALTER TABLE journals RENAME TO gone").await.expect("broken");
+    workers::run_by_name(app.control(), "reconciliation").await.expect_err("it cannot look");
+    assert_eq!(lag(&metrics(&app).await, "reconciliation"), 3 * 3600, "the night began at two");
+}
+
+#[tokio::test]
+async fn the_keeper_makes_the_partitions_of_the_next_days() {
+    let app = TestApp::with(&[("workers.enabled", "false")]).await;
+    let made = async || -> Vec<String> {
+        let sql = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'idempotency_keys'::regclass ORDER BY 1";
+        let rows = app.db().await.query(sql, &[]).await.expect("partitions");
+        rows.iter().map(|row| row.get(0)).collect()
+    };
+    worked(&app, "partition_keeper").await;
+    let days = ["20260310", "20260311", "20260312"].map(|day| format!("idempotency_keys_{day}"));
+    assert_eq!(made().await, days);
+    assert!(worked(&app, "partition_keeper").await.is_nothing(), "they are there");
+    app.control().clock.advance(TimeDelta::days(1));
+    worked(&app, "partition_keeper").await;
+    assert!(made().await.contains(&"idempotency_keys_20260313".to_owned()), "{:?}", made().await);
+}
+
+#[tokio::test]
+async fn what_cannot_be_carried_on_holds_up_nobody_when_time_is_short() {
+    let app = TestApp::start().await;
+    tenants(&app, 12).await;
+    worked(&app, "billing_run").await;
+    app.control().clock.advance(TimeDelta::days(31));
+    // The first that a tick takes up.
+    let broken = "UPDATE subscriptions SET timezone = 'Nowhere/At_all', next_event_at = next_event_at - interval '1 hour'
+        WHERE tenant_id IN (SELECT tenant_id FROM subscriptions ORDER BY tenant_id LIMIT 8)";
+    assert_eq!(app.db().await.execute(broken, &[]).await.expect("broken"), 8);
+    let mut control = app.control().clone();
+    control.rounds = Arc::new(Rounds::of(Duration::ZERO));
+    let tick = async || workers::run_by_name(&control, "subscription_reaper").await;
+    let first = tick().await.expect("its time is over").expect("nobody else is in it");
+    assert!(first.has_more() && first.count("carried") == 0, "{first}");
+    let second = tick().await.expect("its time is over").expect("nobody else is in it");
+    assert_eq!(second.count("carried"), 4, "it goes on behind what failed");
+    let ended = tick().await.expect_err("its round ends");
+    assert!(ended.to_string().contains("8 subscriptions cannot be carried on"), "{ended}");
 }
 
 #[tokio::test]
@@ -67,6 +155,12 @@ async fn one_server_at_a_time_is_in_it_and_a_server_that_dies_lets_go() {
         workers::run_by_name(app.control(), "billing_run").await.expect("fine").is_none(),
         "another is in it"
     );
+    let text = metrics(&app).await;
+    let runs =
+        |result: &str| format!("scaicontrol_worker_runs_total{{worker=\"billing_run\",result=\"{result}\"}}");
+    assert!(text.contains(&runs("skipped")) && !text.contains(&runs("ok")), "{text}");
+    let ran = "scaicontrol_worker_last_run_timestamp_seconds{worker=\"billing_run\"}";
+    assert!(!text.contains(ran) && lag(&text, "billing_run") == 0, "{text}");
     assert_eq!(db.alone("other", async { 7 }).await.expect("fine"), Some(7), "the name is the lock");
     first.abort();
     wait::until("the lock is free", async || {
@@ -136,12 +230,7 @@ async fn a_tenant_that_cannot_be_billed_holds_up_nobody() {
         "{text}"
     );
     workers::run_by_name(app.control(), "subscription_reaper").await.expect_err("nor can it be carried on");
-    let lag = |text: &str| -> i64 {
-        let line = text
-            .lines()
-            .find(|l| l.starts_with("scaicontrol_worker_lag_seconds{worker=\"subscription_reaper\"}"));
-        line.and_then(|l| l.rsplit(' ').next()).and_then(|n| n.parse().ok()).unwrap_or(-1)
-    };
+    let lag = |text: &str| lag(text, "subscription_reaper");
     let text = metrics(&app).await;
     assert!((1..86_400 * 2).contains(&lag(&text)), "{text}");
     let mend = "UPDATE subscriptions SET timezone = 'Europe/Amsterdam' WHERE tenant_id = 'tnt_1'";

@@ -117,7 +117,7 @@ impl TestApp {
     /// billing call themselves.
     pub async fn advance_to(&self, time: DateTime<Utc>) {
         assert!(self.control.clock.set(time), "the clock goes forward");
-        let which = |worker: &Worker| worker.name != "billing_run" && !matches!(worker.due, Due::Nightly);
+        let which = |worker: &Worker| worker.name != "billing_run" && !matches!(worker.due, Due::Nightly(_));
         workers::once(&self.control, which).await.expect("the workers work");
     }
     /// Lives on to `time`, as the server of `scaicontrol dev clock` does: everything that falls due on the way is done at its

@@ -178,7 +178,8 @@ impl DevServer {
         std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755))?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let data_dir = Some(dir.join("data"));
-        let options = dev::Options { port, data_dir, fresh: true, clock: "simulated".into(), release: false };
+        let clock = "simulated".into();
+        let options = dev::Options { port, data_dir, fresh: true, clock, ..dev::Options::default() };
         let log = std::fs::File::create(dir.join("log"))?;
         let mut command = dev::command(root, &program, &options);
         command.env(render::SETTING, render::build(root)?);

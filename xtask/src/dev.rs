@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-const USAGE: &str = "usage: cargo xtask dev [--port 8000] [--data-dir DIR] [--fresh] [--clock real|simulated] [--release|--debug]";
+const USAGE: &str = "usage: cargo xtask dev [--port 8000] [--data-dir DIR] [--fresh] [--clock real|simulated] [--clock-from TIME] [--release|--debug]";
 
 /// Does not come back unless something is wrong.
 pub fn dev(root: &Path, args: &[&str]) -> Result<()> {
@@ -24,12 +24,14 @@ pub struct Options {
     pub data_dir: Option<PathBuf>,
     pub fresh: bool,
     pub clock: String,
+    pub clock_from: Option<String>,
     pub release: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { port: 8000, data_dir: None, fresh: false, clock: "real".into(), release: false }
+        let clock = "real".into();
+        Options { port: 8000, data_dir: None, fresh: false, clock, clock_from: None, release: false }
     }
 }
 
@@ -46,6 +48,7 @@ impl Options {
                 "--port" => options.port = value()?.parse().context("--port must be a port number")?,
                 "--data-dir" => options.data_dir = Some(value()?.into()),
                 "--clock" => options.clock = value()?.to_owned(),
+                "--clock-from" => options.clock_from = Some(value()?.to_owned()),
                 "--fresh" => options.fresh = true,
                 "--release" => options.release = true,
                 "--debug" => options.release = false,
@@ -64,6 +67,9 @@ pub fn command(root: &Path, program: &Path, options: &Options) -> Command {
     let mut command = Command::new(program);
     command.arg("dev").args(["--port", &options.port.to_string(), "--clock", &options.clock]);
     command.arg("--data-dir").arg(options.data_dir.clone().unwrap_or_else(|| data_dir(root)));
+    if let Some(from) = &options.clock_from {
+        command.args(["--clock-from", from]);
+    }
     if options.fresh {
         command.arg("--fresh");
     }
@@ -118,6 +124,13 @@ mod tests {
             (options.port, options.data_dir, options.fresh, options.release),
             (9, Some("x".into()), true, true)
         );
+        assert_eq!(options.clock_from, None);
+        let from =
+            Options::read(&["--clock=simulated", "--clock-from", "2028-01-15T08:00:00Z"]).expect("valid");
+        let command =
+            command(Path::new("."), Path::new("x"), &Options { data_dir: Some("y".into()), ..from });
+        let words: Vec<_> = command.get_args().filter_map(|word| word.to_str()).collect();
+        assert!(words.windows(2).any(|pair| pair == ["--clock-from", "2028-01-15T08:00:00Z"]), "{words:?}");
         for wrong in [&["--port"][..], &["--port", "x"], &["--clock", "y"], &["--nonsense"], &["word"]] {
             assert!(Options::read(wrong).is_err(), "{wrong:?}");
         }

@@ -22,7 +22,7 @@ use anyhow::{Result, bail};
 use std::path::Path;
 
 const USAGE: &str = "usage: cargo xtask <task>
-  dev [--port 8000] [--data-dir DIR] [--fresh] [--clock real|simulated] [--release|--debug]
+  dev [--port 8000] [--data-dir DIR] [--fresh] [--clock real|simulated] [--clock-from TIME] [--release|--debug]
                      builds and runs the development server, with a database of its own
   test [FILTER…]     the tests, with a database of their own; FILTER is a part of a test's name
   ci                 every check that CI makes

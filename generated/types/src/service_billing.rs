@@ -208,7 +208,7 @@ pub struct ServiceInvoiceResponse {
     #[schemars(with = "crate::support::Nullable<chrono::DateTime<chrono::Utc>>")]
     pub voided_at: Option<chrono::DateTime<chrono::Utc>>,
     /// The lines of the calling service, charges and others, in the order of the document.
-    #[schemars(length(max = 1000))]
+    #[schemars(length(max = 5000))]
     pub line_items: Vec<models::LineItemResponse>,
 }
 

@@ -15,6 +15,7 @@ use crate::identity::authenticator::Identity;
 use crate::metering::Metering;
 use crate::observability::Metrics;
 use crate::op::Ids;
+use crate::workers::rounds::Rounds;
 use slog::Logger;
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -51,6 +52,8 @@ pub struct Control {
     pub vies: Option<Arc<dyn Register>>,
     /// How many sign-ins an address may try.
     pub sign_ins: Arc<Admission<IpAddr>>,
+    /// Where ticks of workers ran out of time.
+    pub rounds: Arc<Rounds>,
     /// What is counted.
     pub metrics: Metrics,
     /// Whether the server can work.

@@ -15,8 +15,40 @@ pub struct Dev {
     pub clock_file: PathBuf,
 }
 
-/// The time that a simulated clock begins with: now, or where it stood.
-pub fn clock_at_start(file: &Path, now: DateTime<Utc>) -> DateTime<Utc> {
+/// The time that a simulated clock begins with: `start`, or where it stood.
+pub fn clock_at_start(file: &Path, start: DateTime<Utc>) -> DateTime<Utc> {
     let kept = std::fs::read_to_string(file).ok().and_then(|t| t.trim().parse::<DateTime<Utc>>().ok());
-    kept.map_or(now, |kept| kept.max(now))
+    kept.map_or(start, |kept| kept.max(start))
+}
+
+/// Keeps where a simulated clock stands. The file is the old one or the new one, whenever the server is killed.
+pub fn keep_clock(file: &Path, at: DateTime<Utc>) -> std::io::Result<()> {
+    let draft = file.with_extension("new");
+    std::fs::write(&draft, at.to_rfc3339())?;
+    std::fs::rename(&draft, file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{clock_at_start, keep_clock};
+    use chrono::{DateTime, TimeDelta, Utc};
+
+    #[test]
+    fn a_restart_does_not_go_back() {
+        let dir = std::env::temp_dir().join(format!("scaicontrol-clock-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a folder");
+        let file = dir.join("clock");
+        let (early, late): (DateTime<Utc>, DateTime<Utc>) = (
+            "2026-01-31T00:00:00Z".parse().expect("a time"),
+            "2027-01-31T00:00:00Z".parse().expect("a time"),
+        );
+        assert_eq!(clock_at_start(&file, early), early);
+        for kept in [early, late] {
+            keep_clock(&file, kept).expect("kept");
+            assert_eq!(clock_at_start(&file, early), kept);
+        }
+        assert_eq!(clock_at_start(&file, late + TimeDelta::days(1)), late + TimeDelta::days(1));
+        assert_eq!(std::fs::read_dir(&dir).expect("the folder").count(), 1, "no draft is left");
+        let _ = std::fs::remove_dir_all(dir);
+    }
 }

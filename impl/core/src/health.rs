@@ -1,8 +1,9 @@
 //! Whether this server can do its work.
 //!
 //! The database and its migrations decide: without them nothing can be answered, and a load balancer should send callers
-//! elsewhere (503). Late workers and a missing object store make it `degraded`: requests are served. The checks run at
-//! most once a second, however often somebody asks: the page is open to all.
+//! elsewhere (503). Late workers and a missing object store make it `degraded`: requests are served. A worker is late when
+//! neither this server nor another that was in it has done its work for a while. The checks run at most once a second,
+//! however often somebody asks: the page is open to all.
 use crate::app::Control;
 use crate::error::Error;
 use crate::gateways::objects::Reach;

@@ -170,6 +170,30 @@ struct Watched {
     last_success: Instant,
 }
 
+/// How a look of a worker went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ran {
+    /// It did its work.
+    Ok,
+    /// It failed.
+    Failed,
+    /// Another server was in it.
+    Skipped {
+        /// How long ago it last did its work, at whichever server; none when that is not known.
+        worked: Option<Duration>,
+    },
+}
+
+impl Ran {
+    fn as_str(self) -> &'static str {
+        match self {
+            Ran::Ok => "ok",
+            Ran::Failed => "failed",
+            Ran::Skipped { .. } => "skipped",
+        }
+    }
+}
+
 impl Metrics {
     /// Nothing counted yet. `dropped` is the log's counter.
     pub fn new(dropped: Counter) -> Metrics {
@@ -193,7 +217,7 @@ impl Metrics {
         registry.register("queue_depth", "Rows that wait for a worker", Family::clone(&queues));
         registry.register_with_unit(
             "worker_last_run_timestamp",
-            "When a worker last ran",
+            "When a worker last ran at this server",
             Unit::Seconds,
             Family::clone(&last_run),
         );
@@ -203,7 +227,11 @@ impl Metrics {
             Unit::Seconds,
             Family::clone(&lag),
         );
-        registry.register("worker_runs", "Runs of a worker by result", Family::clone(&runs));
+        registry.register(
+            "worker_runs",
+            "Looks of a worker by result; `skipped`: another server was in it",
+            Family::clone(&runs),
+        );
         let differences = Counter::default();
         registry.register(
             "books_differences",
@@ -229,18 +257,30 @@ impl Metrics {
         self.workers().insert(worker, Watched { period, last_success: Instant::now() });
     }
 
-    /// A worker ran. `lag` is how far it is behind, where it can say so.
-    pub fn worker_ran(&self, worker: &'static str, ok: bool, lag: Option<Duration>) {
-        self.0.runs.get_or_create(&Run { worker, result: if ok { "ok" } else { "failed" } }).inc();
-        self.0.last_run.get_or_create(&Worker { worker }).set(seconds_since_1970());
+    /// A worker looked. `lag` is how far it is behind, when that is known.
+    ///
+    /// A look that another server is in says nothing about the work: it is no run of this server. Whether the worker is
+    /// missed follows from when the work was last done, wherever: a server that is always second is well, and when nobody
+    /// gets on with it, all of them say so.
+    pub fn worker_ran(&self, worker: &'static str, ran: Ran, lag: Option<Duration>) {
+        self.0.runs.get_or_create(&Run { worker, result: ran.as_str() }).inc();
         if let Some(lag) = lag {
             self.0
                 .lag
                 .get_or_create(&Worker { worker })
                 .set(i64::try_from(lag.as_secs()).unwrap_or(i64::MAX));
         }
-        if ok && let Some(watched) = self.workers().get_mut(worker) {
-            watched.last_success = Instant::now();
+        let worked = match ran {
+            Ran::Skipped { worked } => worked,
+            Ran::Ok | Ran::Failed => {
+                self.0.last_run.get_or_create(&Worker { worker }).set(seconds_since_1970());
+                (ran == Ran::Ok).then_some(Duration::ZERO)
+            }
+        };
+        if let Some(at) = worked.and_then(|ago| Instant::now().checked_sub(ago))
+            && let Some(watched) = self.workers().get_mut(worker)
+        {
+            watched.last_success = watched.last_success.max(at);
         }
     }
 
@@ -249,7 +289,7 @@ impl Metrics {
         self.0.differences.inc();
     }
 
-    /// Workers that did not succeed within three of their periods and a minute.
+    /// Workers that did not succeed, at this server or at another that was in them, within three of their periods and a minute.
     pub fn overdue_workers(&self) -> Vec<&'static str> {
         let late = |w: &Watched| w.last_success.elapsed() > w.period * 3 + Duration::from_secs(60);
         self.workers().iter().filter(|(_, w)| late(w)).map(|(name, _)| *name).collect()
@@ -344,7 +384,32 @@ mod tests {
         let metrics = Metrics::new(Counter::default());
         assert!(metrics.overdue_workers().is_empty());
         metrics.worker_started("outbox", Duration::from_secs(1));
-        metrics.worker_ran("outbox", true, Some(Duration::from_secs(2)));
+        metrics.worker_ran("outbox", Ran::Ok, Some(Duration::from_secs(2)));
         assert!(metrics.overdue_workers().is_empty());
+    }
+
+    #[test]
+    fn a_server_that_is_always_second_is_well_while_the_work_is_done() {
+        let metrics = Metrics::new(Counter::default());
+        let (period, old) = (Duration::from_secs(1), Duration::from_secs(64));
+        metrics.worker_started("outbox", period);
+        let Some(since) = Instant::now().checked_sub(old) else { return };
+        let long_ago = || {
+            for watched in metrics.workers().values_mut() {
+                watched.last_success = since;
+            }
+        };
+        long_ago();
+        for worked in [None, Some(old)] {
+            metrics.worker_ran("outbox", Ran::Skipped { worked }, None);
+            assert_eq!(metrics.overdue_workers(), ["outbox"], "nobody gets on: {worked:?}");
+        }
+        metrics.worker_ran("outbox", Ran::Skipped { worked: Some(period) }, None);
+        assert!(metrics.overdue_workers().is_empty(), "another server does");
+        long_ago();
+        metrics.worker_ran("outbox", Ran::Failed, None);
+        assert_eq!(metrics.overdue_workers(), ["outbox"]);
+        let runs = |result| metrics.0.runs.get_or_create(&Run { worker: "outbox", result }).get();
+        assert_eq!((runs("ok"), runs("skipped"), runs("failed")), (0, 3, 1));
     }
 }

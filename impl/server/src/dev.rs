@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use http::{HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use scaicontrol_api::{ApiError, Cx, PlainRoute, Request, Response};
-pub use scaicontrol_core::dev::{Dev, ISSUER_PATH, clock_at_start};
+pub use scaicontrol_core::dev::{Dev, ISSUER_PATH, clock_at_start, keep_clock};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -102,11 +102,7 @@ fn clock_set(rqctx: Cx, request: Request) -> Answer {
         let body = body.map_err(|_| ApiError::payload_too_large(BODY_BYTES_MAX))?.to_bytes();
         let asked: Move = serde_json::from_slice(&body).map_err(|e| ApiError::bad_request(e.to_string()))?;
         let target = target(&asked, control.clock.now())?;
-        let done = advance(control, target).await;
-        if let Some(dev) = &control.dev {
-            std::fs::write(&dev.clock_file, control.clock.now().to_rfc3339()).map_err(ApiError::internal)?;
-        }
-        let stops = done?.stops;
+        let stops = advance(control, target).await?.stops;
         Ok(json_answer(&json!({"now": control.clock.now(), "simulated": true, "stops": stops})))
     })
 }
@@ -136,20 +132,6 @@ fn target(asked: &Move, now: DateTime<Utc>) -> Result<DateTime<Utc>, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_restart_does_not_go_back() {
-        let file = std::env::temp_dir().join(format!("scaicontrol-clock-{}", std::process::id()));
-        let (early, late): (DateTime<Utc>, DateTime<Utc>) = (
-            "2026-01-31T00:00:00Z".parse().expect("a time"),
-            "2027-01-31T00:00:00Z".parse().expect("a time"),
-        );
-        assert_eq!(clock_at_start(&file, early), early);
-        std::fs::write(&file, late.to_rfc3339()).expect("write");
-        assert_eq!(clock_at_start(&file, early), late);
-        assert_eq!(clock_at_start(&file, late + TimeDelta::days(1)), late + TimeDelta::days(1));
-        let _ = std::fs::remove_file(file);
-    }
 
     #[test]
     fn the_clock_goes_forward_only() {

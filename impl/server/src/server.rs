@@ -75,6 +75,7 @@ pub fn assemble(
         mailer,
         vies,
         sign_ins: Arc::default(),
+        rounds: Arc::default(),
         metrics,
         health: Arc::default(),
         log,
@@ -140,7 +141,7 @@ impl Server {
         }
         let (bind, log) = (config.bind, control.log.clone());
         let metering = control.metering.clone();
-        let workers = config.workers.enabled.then(|| workers::start(&control));
+        let workers = config.workers.enabled.then(|| workers::start(&control, workers::WORKERS));
         let gate = Gate::new(Arc::clone(&control.identity), config.catalog.public);
         let observe = Box::new(control.metrics.clone());
         let app = App { auth: Box::new(gate), observe, config: front, state: Box::new(control) };

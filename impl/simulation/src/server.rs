@@ -1,5 +1,5 @@
 //! The development server as a process: started, killed at any moment, and started again on what it left.
-use crate::Outcome;
+use crate::{Outcome, START};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -111,7 +111,8 @@ impl Server {
         let _ = std::fs::remove_file(&file);
         let mut command = Command::new(&self.program);
         command
-            .args(["dev", "--clock", "simulated", "--port", &self.port.to_string(), "--data-dir"])
+            .args(["dev", "--clock", "simulated", "--clock-from", START])
+            .args(["--port", &self.port.to_string(), "--data-dir"])
             .arg(&self.data_dir)
             // Documents are judged as XML here; how they look is not the matter.
             .args(["--set", "render.program=/dev/null/none", "--set", "log.level=error"])

@@ -93,11 +93,13 @@ struct Facts {
 
 async fn facts(conn: &mut Conn, tenant_id: &str, partner_id: &str) -> Result<Facts> {
     type Columns = (Bool, Nullable<Text>, Nullable<Text>, Nullable<Timestamptz>);
-    // An invoice is overdue from the end of its due date in its partner's timezone, or from when a payment of it went back.
+    // As dunning counts: from where the case of the invoice began, and else from the end of its due date, as it was fixed when
+    // it was issued, or from when a payment of it went back, whichever was first. One that had been paid was in time.
     Ok(statement::<Columns>(
         "SELECT t.is_active AND p.is_active, b.country_code, b.preferred_language,
-           (SELECT min(COALESCE(i.payment_reversed_at, (i.due_date + 1)::timestamp AT TIME ZONE s.timezone))
-            FROM invoices i JOIN partners s ON s.partner_id = i.partner_id
+           (SELECT min(LEAST(c.past_due_at, CASE WHEN i.status <> 'paid' THEN i.overdue_at END, i.payment_reversed_at))
+            FROM invoices i LEFT JOIN dunning_cases c
+              ON c.tenant_id = i.tenant_id AND c.invoice_id = i.invoice_id AND c.ended_at IS NULL
             WHERE i.tenant_id = t.tenant_id AND i.number IS NOT NULL AND i.due_cents > 0
               AND (i.status = 'past_due' OR i.payment_reversed_at IS NOT NULL))
          FROM tenants t JOIN partners p ON p.partner_id = $1 LEFT JOIN billing_profiles b ON b.tenant_id = t.tenant_id

@@ -20,6 +20,8 @@ diesel::define_sql_function! {
 
 /// How long a stored answer is repeated.
 const KEPT_HOURS: i64 = 24;
+/// Days that have their partition ahead of time, beside today.
+const DAYS_AHEAD: i64 = 2;
 
 #[derive(QueryableByName)]
 struct Stored {
@@ -55,12 +57,9 @@ pub async fn find<T: DeserializeOwned>(
     if !diesel::select(pg_try_advisory_xact_lock(lock)).get_result::<bool>(conn).await? {
         return Err(Error::conflict("a request with this Idempotency-Key is still running"));
     }
-    // Before anything of the table is read: to make the day's partition takes the table for itself, and of two that
-    // have read in it and both want that, one must give up.
-    let partition =
-        diesel::sql_query("SELECT sc_partition_ensure('idempotency_keys', ($1 AT TIME ZONE 'UTC')::date, 1)")
-            .bind::<Timestamptz, _>(op.now);
-    kept(partition).execute(conn).await?;
+    // The keeper makes it ahead; this is for a clock that jumps. Before anything of the table is read: to make the day's
+    // partition takes the table for itself, and of two that have read in it and both want that, one must give up.
+    ensure_partition(conn, op.now).await?;
     let since: DateTime<Utc> = op.now - TimeDelta::hours(KEPT_HOURS);
     let stored = diesel::sql_query("SELECT fingerprint, response FROM sc_idempotency_find($1, $2, $3, $4)")
         .bind::<Text, _>(scope)
@@ -93,6 +92,26 @@ pub async fn store<T: Serialize>(
         .bind::<Timestamptz, _>(op.now);
     kept(stored).execute(conn).await?;
     Ok(())
+}
+
+diesel::define_sql_function! {
+    /// Makes the partition that holds the date; see the migrations.
+    fn sc_partition_ensure(parent: Text, at: diesel::sql_types::Date, days: diesel::sql_types::Integer) -> diesel::sql_types::Bool;
+}
+
+async fn ensure_partition(conn: &mut Conn, at: DateTime<Utc>) -> Result<bool> {
+    let made = diesel::select(sc_partition_ensure("idempotency_keys", at.date_naive(), 1));
+    Ok(kept(made).get_result(conn).await?)
+}
+
+/// Makes the partitions of today and the next days; answers how many were missing. Whoever makes one holds the table for
+/// itself until it commits, and a request that is the first of its day may have much to do before that.
+pub async fn partitions(conn: &mut Conn, now: DateTime<Utc>) -> Result<usize> {
+    let mut made = 0;
+    for day in 0..=DAYS_AHEAD {
+        made += usize::from(ensure_partition(conn, now + TimeDelta::days(day)).await?);
+    }
+    Ok(made)
 }
 
 diesel::define_sql_function! {

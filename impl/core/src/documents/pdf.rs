@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::gateways::renderer::RenderFailure;
 use crate::op::{OpContext, Scope};
 use crate::templates::{self, Source};
+use crate::workers::Done;
 use chrono::{DateTime, Utc};
 use scaicontrol_templates::context::InvoiceContext;
 use scaicontrol_templates::document::Document;
@@ -21,7 +22,7 @@ use scaicontrol_templates::{Context, Kind, Language, Rendered, Template};
 use scaicontrol_types::{InvoiceResponse, PartySnapshot};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 use uuid::Uuid;
 
 /// Name of the worker.
@@ -104,26 +105,35 @@ pub async fn regenerate(op: &OpContext, app: &Control, invoice_id: Uuid) -> Resu
         .await
 }
 
-/// Renders what waits, for as long as something does; answers how many it took up.
-pub async fn tick(op: &OpContext, app: &Control) -> Result<usize> {
-    let mut taken = 0;
+/// Renders what waits; answers how many it took up.
+pub async fn tick(op: &OpContext, app: &Control) -> Result<Done> {
+    let (began, mut taken) = (Instant::now(), 0);
     loop {
         let claimed =
             app.db.tx(op, "pdf_claim", async |conn| store::claim(conn, machine_now(), CLAIMED).await).await?;
         if claimed.is_empty() {
-            return Ok(taken);
+            return Ok(Done::of([("documents", taken)]));
         }
         taken += claimed.len();
         let work = claimed.into_iter().map(|row| async {
             let invoice_id = row.invoice_id;
-            let issued = app.db.read(op, async |conn| Issued::load(conn, invoice_id).await).await?;
             // A document that cannot be rendered is noted on its row; the others go on.
-            if let Err(e) = render(op, app, &issued, row).await {
+            if let Err(e) = render_queued(op, app, row).await {
                 slog::warn!(app.log, "a PDF cannot be rendered"; "invoice" => %invoice_id, "error" => %e);
             }
-            Ok::<_, Error>(())
         });
-        futures::future::try_join_all(work).await?;
+        futures::future::join_all(work).await;
+        if app.rounds.is_over(began) {
+            return Ok(Done::of([("documents", taken)]).and_more());
+        }
+    }
+}
+
+/// Renders a version that waits; one whose document cannot even be read is put off like one that cannot be rendered.
+async fn render_queued(op: &OpContext, app: &Control, row: PdfRow) -> Result<()> {
+    match app.db.read(op, async |conn| Issued::load(conn, row.invoice_id).await).await {
+        Ok(issued) => render(op, app, &issued, row).await.map(drop),
+        Err(error) => note_failure(op, app, &row, &error).await,
     }
 }
 
@@ -141,14 +151,18 @@ async fn render(op: &OpContext, app: &Control, issued: &Issued, row: PdfRow) -> 
     match done.await {
         Ok(bytes) => Ok(bytes),
         Err(error) => {
-            let text = error.to_string();
-            app.db
-                .tx(op, "pdf_failed", async |conn| store::failed(conn, &row, machine_now(), &text).await)
-                .await?;
-            slog::warn!(app.log, "rendering failed"; "invoice" => %row.invoice_id, "error" => text);
+            note_failure(op, app, &row, &error).await?;
             Err(unavailable())
         }
     }
+}
+
+/// Notes on a row that a try failed, and puts it off.
+async fn note_failure(op: &OpContext, app: &Control, row: &PdfRow, error: &Error) -> Result<()> {
+    let text = error.to_string();
+    app.db.tx(op, "pdf_failed", async |conn| store::failed(conn, row, machine_now(), &text).await).await?;
+    slog::warn!(app.log, "rendering failed"; "invoice" => %row.invoice_id, "error" => text);
+    Ok(())
 }
 
 /// Why exactly is in the log and on the row; the caller can only come back.

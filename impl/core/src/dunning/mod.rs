@@ -25,6 +25,7 @@ use crate::op::OpContext;
 use crate::settings::{self, Settings};
 use crate::subscriptions::store::SubscriptionRow;
 use crate::subscriptions::{self, lifecycle, transitions};
+use crate::workers::Done;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use scaicontrol_domain::dunning::{Due, Schedule, Taken, due};
@@ -32,62 +33,50 @@ use scaicontrol_domain::invoice::{self as rules, State as InvoiceState};
 use scaicontrol_domain::period::parse_timezone;
 use scaicontrol_domain::subscription::{State, SuspensionReason};
 use serde_json::{Value, json};
+use std::time::Instant;
 use store::{Case, Found};
 
 /// Invoices that are looked for at a time.
 const PAGE: i64 = 200;
+/// Name of the worker.
+const NAME: &str = "dunning";
 
 /// Does everything that is due: opens cases, and takes the steps of open ones. Answers how many invoices it changed.
 ///
 /// Each invoice is a transaction of its own: one that fails does not hold up the others.
 ///
 /// Errors: internal when some failed; the next tick tries them again.
-pub async fn tick(op: &OpContext, app: &Control) -> Result<u64> {
+pub async fn tick(op: &OpContext, app: &Control) -> Result<Done> {
     let version = app.db.read(op, async |conn| store::settings_version(conn).await).await?;
-    let mut tally = Tally::default();
-    for found in [Found::Overdue, Found::Reversed, Found::Rescheduled(version), Found::Due] {
-        let mut after = None;
-        loop {
-            let page =
-                app.db.read(op, async |conn| store::find(conn, found, op.now, after, PAGE).await).await?;
-            let Some(last) = page.last() else { break };
-            after = Some((last.at, last.invoice_id));
-            for one in &page {
-                let done = app
-                    .db
-                    .tx(op, "dunning", async |conn| look(conn, op, app, one.invoice_id, version).await)
-                    .await;
-                tally.note(app, one, done);
+    let (began, mut round, mut changed) = (Instant::now(), app.rounds.take(NAME), 0_u64);
+    let lists = [Found::Overdue, Found::Reversed, Found::Rescheduled(version), Found::Due];
+    while let Some(found) = lists.get(round.list).copied() {
+        let after = round.after;
+        let page = app.db.read(op, async |conn| store::find(conn, found, op.now, after, PAGE).await).await?;
+        if page.is_empty() {
+            round.turn();
+        }
+        for one in &page {
+            let done = app
+                .db
+                .tx(op, "dunning", async |conn| look(conn, op, app, one.invoice_id, version).await)
+                .await;
+            match done {
+                Ok(did) => changed += u64::from(did),
+                Err(e) => {
+                    round.failed += 1;
+                    let id = one.invoice_id.to_string();
+                    slog::warn!(app.log, "an unpaid invoice is stuck"; "invoice" => id, "error" => %e);
+                }
+            }
+            round.after = Some((one.at, one.invoice_id));
+            if app.rounds.is_over(began) {
+                app.rounds.leave(NAME, round);
+                return Ok(Done::of([("invoices", changed)]).and_more());
             }
         }
     }
-    tally.finish()
-}
-
-#[derive(Default)]
-struct Tally {
-    changed: u64,
-    failed: u64,
-}
-
-impl Tally {
-    fn note(&mut self, app: &Control, one: &store::FoundInvoice, done: Result<bool>) {
-        match done {
-            Ok(changed) => self.changed += u64::from(changed),
-            Err(e) => {
-                self.failed += 1;
-                let id = one.invoice_id.to_string();
-                slog::warn!(app.log, "an unpaid invoice is stuck"; "invoice" => id, "error" => %e);
-            }
-        }
-    }
-
-    fn finish(self) -> Result<u64> {
-        match self.failed {
-            0 => Ok(self.changed),
-            failed => Err(Error::internal(format!("{failed} unpaid invoices are stuck"))),
-        }
-    }
+    round.end(Done::of([("invoices", changed)]), "unpaid invoices are stuck")
 }
 
 /// Looks at one invoice under its lock and does what is due of it; answers whether anything was.

@@ -94,13 +94,16 @@ pub async fn find(
     Ok(query.bind::<SqlUuid, _>(id).bind::<BigInt, _>(limit).load(conn).await?)
 }
 
-/// When an invoice becomes past due, or a step of one is due.
+/// When an invoice becomes past due, or a step of one is due; and for cases that know older settings, when the newer ones
+/// were saved.
 pub const NEXT_DUE: NextDue = "SELECT LEAST(
        (SELECT min(overdue_at) FROM invoices WHERE status IN ('finalized', 'sent') AND due_cents > 0 AND overdue_at > $1),
        (SELECT min(payment_reversed_at) FROM invoices i WHERE payment_reversed_at IS NOT NULL AND due_cents > 0
           AND payment_reversed_at > $1 AND status IN ('finalized', 'sent', 'paid') AND NOT EXISTS (
             SELECT 1 FROM dunning_cases c WHERE c.tenant_id = i.tenant_id AND c.invoice_id = i.invoice_id AND c.ended_at IS NULL)),
-       (SELECT min(next_step_at) FROM dunning_cases WHERE next_step_at > $1))";
+       (SELECT min(next_step_at) FROM dunning_cases WHERE next_step_at > $1),
+       (SELECT min(s.updated_at) FROM platform_settings s WHERE s.updated_at > $1
+          AND EXISTS (SELECT 1 FROM dunning_cases c WHERE c.ended_at IS NULL AND c.settings_version < s.version)))";
 
 /// The version of the settings in force; 0 when nobody ever saved any.
 pub async fn settings_version(conn: &mut Conn) -> Result<i32> {

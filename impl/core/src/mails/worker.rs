@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::gateways::mail::{ATTACHED_BYTES_MAX, Attachment, Mail, Mailer, Outcome};
 use crate::op::{OpContext, Scope};
 use crate::settings::{self, MailSender};
+use crate::workers::WORK_MAX;
 use chrono::TimeDelta;
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -34,8 +35,6 @@ const ATTEMPTS_MAX: usize = PAUSES.len() + 4;
 const LEASED_AT_ONCE: i64 = 8;
 /// Mails that are sent at a time.
 const SENT_AT_ONCE: usize = 4;
-/// After that time a tick begins no other round; the rest waits for the next.
-const TICK_MAX: Duration = Duration::from_secs(30);
 /// Shortest lease.
 const LEASE_MIN: Duration = Duration::from_secs(300);
 
@@ -48,9 +47,11 @@ pub struct Done {
     pub put_off: usize,
     /// Mails that were given up.
     pub failed: usize,
+    /// Whether its time was over before the mails were.
+    pub has_more: bool,
 }
 
-/// Sends what is due, until nothing is. Without a transport mails wait. Safe to repeat, and at several servers at once.
+/// Sends what is due, for as long as a tick may. Without a transport mails wait. Safe to repeat, and at several servers at once.
 pub async fn tick(op: &OpContext, app: &Control) -> Result<Done> {
     let mut done = Done::default();
     let Some((mailer, from)) = &app.mailer else { return Ok(done) };
@@ -59,7 +60,11 @@ pub async fn tick(op: &OpContext, app: &Control) -> Result<Done> {
     // Longer than a whole round can take.
     let lease = LEASE_MIN.max(app.config.mail.timeout * 8);
     let begin = Instant::now();
-    while begin.elapsed() < TICK_MAX {
+    loop {
+        if WORK_MAX < begin.elapsed() {
+            done.has_more = true;
+            break;
+        }
         let (now, sender) = (Clock::Real.now(), from.email.to_string());
         let until = now + TimeDelta::from_std(lease).map_err(Error::internal)?;
         let lease = Lease { now, until, sender: &sender, domain: from.email.domain() };

@@ -23,6 +23,9 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
+    /// Which version of them it is; 0: the defaults, of which none is stored.
+    #[serde(skip)]
+    pub version: i32,
     /// What happens with overdue invoices, and when.
     pub dunning: Dunning,
     /// Days from issue date to due date of an invoice that is not collected automatically.
@@ -54,6 +57,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Settings {
+            version: 0,
             dunning: Dunning::default(),
             payment_terms_days: 14,
             trial_notice_days: vec![7, 3, 1],
@@ -234,14 +238,13 @@ impl RateLimits {
 
 /// The settings in force. Every role may read them.
 pub async fn load(mut conn: &Conn) -> Result<Settings> {
-    let data: Option<serde_json::Value> =
-        platform_settings::table.select(platform_settings::data).first(&mut conn).await.optional()?;
-    match data {
-        None => Ok(Settings::default()),
-        Some(data) => {
-            serde_json::from_value(data).map_err(|e| Error::internal(format!("platform settings: {e}")))
-        }
-    }
+    let columns = (platform_settings::version, platform_settings::data);
+    let row: Option<(i32, serde_json::Value)> =
+        platform_settings::table.select(columns).first(&mut conn).await.optional()?;
+    let Some((version, data)) = row else { return Ok(Settings::default()) };
+    let settings: Settings =
+        serde_json::from_value(data).map_err(|e| Error::internal(format!("platform settings: {e}")))?;
+    Ok(Settings { version, ..settings })
 }
 
 #[cfg(test)]

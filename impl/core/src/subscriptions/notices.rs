@@ -20,7 +20,7 @@ use crate::notifications::Severity;
 use crate::op::OpContext;
 use crate::packs;
 use crate::settings::{self, Settings};
-use crate::workers::NextDue;
+use crate::workers::{Done, NextDue};
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -33,10 +33,13 @@ use scaicontrol_templates::Context;
 use scaicontrol_templates::mail::{Envelope, TrialEnding, TrialEndingMail};
 use serde::Serialize;
 use serde_json::json;
+use std::time::Instant;
 use uuid::Uuid;
 
 /// Trials that are looked for at a time.
 const PAGE: i64 = 200;
+/// Name of the worker.
+const NAME: &str = "trial_monitor";
 
 /// A row of `trial_notices`.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable, Insertable, AsChangeset, Serialize)]
@@ -64,7 +67,8 @@ pub async fn plan(conn: &mut Conn, op: &OpContext, settings: &Settings, sub: &Su
         trial_ends_at: trial.ends_at,
         told_days: None,
         next_at: if due.notice.is_some() { trial.starts_at } else { due.next_at.unwrap_or(trial.ends_at) },
-        settings_version: settings_version(conn).await?,
+        // Of those that the plan was made from: whatever is saved meanwhile is newer, and the plan follows it.
+        settings_version: settings.version,
         created_at: op.now,
     };
     diesel::insert_into(trial_notices::table).values(&row).execute(conn).await?;
@@ -81,36 +85,44 @@ fn trial(sub: &SubscriptionRow) -> Result<Trial> {
 /// Gives the notices that are due; answers how many trials it looked at.
 ///
 /// Errors: internal when some failed; the next tick tries them again.
-pub async fn tick(op: &OpContext, app: &Control) -> Result<u64> {
+pub async fn tick(op: &OpContext, app: &Control) -> Result<Done> {
     let version = app.db.read(op, async |conn| settings_version(conn).await).await?;
-    let (mut done, mut failed) = (0_u64, 0_u64);
-    for which in [Which::Rescheduled(version), Which::Due(op.now)] {
-        let mut after = None;
-        loop {
-            let page = app.db.read(op, async |conn| find(conn, which, after).await).await?;
-            let Some((last_at, _, last_id)) = page.last() else { break };
-            after = Some((*last_at, *last_id));
-            for (_, tenant_id, id) in &page {
-                let told = app
-                    .db
-                    .tx(op, "trial_notice", async |conn| look(conn, op, app, (tenant_id, *id), version).await)
-                    .await;
-                if let Err(e) = &told {
+    let (began, mut round, mut told) = (Instant::now(), app.rounds.take(NAME), 0_u64);
+    let lists = [Which::Rescheduled(version), Which::Due(op.now)];
+    while let Some(which) = lists.get(round.list).copied() {
+        let after = round.after;
+        let page = app.db.read(op, async |conn| find(conn, which, after).await).await?;
+        if page.is_empty() {
+            round.turn();
+        }
+        for (at, tenant_id, id) in &page {
+            let done = app
+                .db
+                .tx(op, "trial_notice", async |conn| look(conn, op, app, (tenant_id, *id), version).await)
+                .await;
+            match done {
+                Ok(()) => told += 1,
+                Err(e) => {
+                    round.failed += 1;
                     let id = id.to_string();
                     slog::warn!(app.log, "a trial's notice is stuck"; "subscription" => id, "error" => %e);
                 }
-                (done, failed) = (done + u64::from(told.is_ok()), failed + u64::from(told.is_err()));
+            }
+            round.after = Some((*at, *id));
+            if app.rounds.is_over(began) {
+                app.rounds.leave(NAME, round);
+                return Ok(Done::of([("trials", told)]).and_more());
             }
         }
     }
-    match failed {
-        0 => Ok(done),
-        failed => Err(Error::internal(format!("the notices of {failed} trials are stuck"))),
-    }
+    round.end(Done::of([("trials", told)]), "notices of trials are stuck")
 }
 
-/// When a notice is due, or a trial is over.
-pub const NEXT_DUE: NextDue = "SELECT min(next_at) FROM trial_notices WHERE next_at > $1";
+/// When a notice is due, or a trial is over; and for trials that know older settings, when the newer ones were saved.
+pub const NEXT_DUE: NextDue = "SELECT LEAST(
+       (SELECT min(next_at) FROM trial_notices WHERE next_at > $1),
+       (SELECT min(s.updated_at) FROM platform_settings s WHERE s.updated_at > $1
+          AND EXISTS (SELECT 1 FROM trial_notices t WHERE t.settings_version < s.version)))";
 
 /// Which trials are looked for.
 #[derive(Clone, Copy)]

@@ -19,7 +19,7 @@ use crate::mails::letters::{self, About, Correspondents};
 use crate::notifications::Severity;
 use crate::op::OpContext;
 use crate::packs::{self, notices};
-use crate::workers::NextDue;
+use crate::workers::{Done, NextDue};
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -32,6 +32,7 @@ use scaicontrol_templates::Context;
 use scaicontrol_templates::mail::{Envelope, NewBase, PriceChange, PriceChangeMail};
 use serde::Serialize;
 use serde_json::json;
+use std::time::Instant;
 use uuid::Uuid;
 
 /// Subscriptions of one transaction.
@@ -93,11 +94,11 @@ pub async fn announced(
 }
 
 /// Goes through all announcements that are not finished; answers how many pages it did. One that fails does not hold up
-/// the others.
+/// the others: the time is looked at after a page that was done, so what fails at the front ends no tick.
 ///
 /// Errors: internal when some failed; the next tick goes on with them.
-pub async fn tick(op: &OpContext, app: &Control) -> Result<u64> {
-    let (mut pages, mut failed) = (0, 0_u64);
+pub async fn tick(op: &OpContext, app: &Control) -> Result<Done> {
+    let (began, mut pages, mut failed) = (Instant::now(), 0_u64, 0_u64);
     for key in app.db.read(op, async |conn| unfinished(conn).await).await? {
         loop {
             let done = app.db.tx(op, "price_announcement", async |conn| page(conn, op, app, &key).await);
@@ -111,10 +112,13 @@ pub async fn tick(op: &OpContext, app: &Control) -> Result<u64> {
                     break;
                 }
             }
+            if app.rounds.is_over(began) {
+                return Ok(Done::of([("pages", pages)]).and_more());
+            }
         }
     }
     match failed {
-        0 => Ok(pages),
+        0 => Ok(Done::of([("pages", pages)])),
         failed => Err(Error::internal(format!("{failed} announcements of prices are stuck"))),
     }
 }

@@ -14,6 +14,7 @@ use crate::gateways::vies::{Answer, Away, Register};
 use crate::notifications::{self, Notice, Severity};
 use crate::op::{OpContext, Scope};
 use crate::profiles::{self, ProfileRow};
+use crate::workers::NextDue;
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::sql_types::{BigInt, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
@@ -34,6 +35,22 @@ const PAUSES: [TimeDelta; 6] = [
 const QUESTIONS_MAX: i64 = 50;
 /// How long a question may be in hand before somebody else may ask it.
 const LEASE: TimeDelta = TimeDelta::minutes(30);
+
+/// The countries that the register knows.
+macro_rules! countries {
+    () => {
+        "'AT', 'BE', 'BG', 'CY', 'CZ', 'DE', 'DK', 'EE', 'EL', 'ES', 'FI', 'FR', 'HR', 'HU', 'IE', 'IT', 'LT', 'LU', 'LV', 'MT', 'NL', 'PL', 'PT', 'RO', 'SE', 'SI', 'SK', 'XI'"
+    };
+}
+
+/// Since when a number waits for its first answer, by the machine's clock. Answers that are old do not wait: they hold.
+pub const NEXT_DUE: NextDue = concat!(
+    "SELECT min(COALESCE(vat_check_at, updated_at)) FROM billing_profiles
+     WHERE vat_number IS NOT NULL AND vat_number_status IN ('unchecked', 'unavailable') AND COALESCE(vat_check_at, updated_at) > $1
+       AND left(vat_number, 2) IN (",
+    countries!(),
+    ")"
+);
 
 /// What a tick learned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,16 +108,16 @@ async fn ask(register: &dyn Register, text: &str) -> Answer {
 /// Numbers that are due, put off by their lease: those without an answer, and those whose answer is from before `old`. Only
 /// countries that the register knows.
 async fn lease(conn: &mut Conn, now: DateTime<Utc>, old: DateTime<Utc>) -> Result<Vec<(String, String)>> {
-    let query = statement::<(Text, Text)>(
+    let query = statement::<(Text, Text)>(concat!(
         "UPDATE billing_profiles p SET vat_check_at = $1
          FROM (SELECT tenant_id FROM billing_profiles
                WHERE vat_number IS NOT NULL AND (vat_check_at IS NULL OR vat_check_at <= $2)
                  AND (vat_number_status IN ('unchecked', 'unavailable') OR vat_number_checked_at < $3)
-                 AND left(vat_number, 2) IN ('AT', 'BE', 'BG', 'CY', 'CZ', 'DE', 'DK', 'EE', 'EL', 'ES', 'FI', 'FR', 'HR', 'HU', 'IE',
-                   'IT', 'LT', 'LU', 'LV', 'MT', 'NL', 'PL', 'PT', 'RO', 'SE', 'SI', 'SK', 'XI')
-               ORDER BY vat_check_at NULLS FIRST LIMIT $4 FOR UPDATE SKIP LOCKED) AS due
-         WHERE p.tenant_id = due.tenant_id RETURNING p.tenant_id, p.vat_number",
-    )
+                 AND left(vat_number, 2) IN (",
+        countries!(),
+        ") ORDER BY vat_check_at NULLS FIRST LIMIT $4 FOR UPDATE SKIP LOCKED) AS due
+         WHERE p.tenant_id = due.tenant_id RETURNING p.tenant_id, p.vat_number"
+    ))
     .bind::<Timestamptz, _>(now + LEASE)
     .bind::<Timestamptz, _>(now)
     .bind::<Timestamptz, _>(old)

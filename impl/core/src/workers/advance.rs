@@ -7,6 +7,7 @@
 use super::{Due, NextDue, WORKERS, Worker, driver, next_due};
 use crate::app::Control;
 use crate::clock::Clock;
+use crate::dev::keep_clock;
 use crate::error::{Error, Result};
 use crate::op::{OpContext, Scope};
 use chrono::{DateTime, Utc};
@@ -51,7 +52,7 @@ async fn alone(control: &Control, work: impl Future<Output = Result<Moved>>) -> 
 async fn machines(control: &Control) -> Result<()> {
     let on_machine = |due| match due {
         Due::OnMachine(next_due) => Some(next_due),
-        Due::OnClock(_) | Due::Nightly | Due::Always => None,
+        Due::OnClock(_) | Due::Nightly(_) | Due::Always(_) => None,
     };
     let waiting = due_after(control, DateTime::UNIX_EPOCH, on_machine).await?;
     let waiting = until(&waiting, Clock::Real.now());
@@ -59,11 +60,11 @@ async fn machines(control: &Control) -> Result<()> {
         match worker.due {
             Due::OnClock(_) => {}
             Due::OnMachine(_) if waiting.iter().all(|other| other.name != worker.name) => {}
-            Due::OnMachine(_) | Due::Nightly => {
+            Due::OnMachine(_) | Due::Nightly(_) => {
                 driver::tick_at(control, worker).await?;
             }
             // Their own loops go on meanwhile.
-            Due::Always => {
+            Due::Always(_) => {
                 driver::tick(control, worker).await?;
             }
         }
@@ -84,12 +85,21 @@ async fn walk(control: &Control, target: DateTime<Utc>) -> Result<Moved> {
                 "more happens until then than one move does; it is {now} now"
             )));
         }
-        control.clock.set(next);
+        stand(control, next)?;
         coming = settle(control, Some(coming)).await?;
         moved.stops += 1;
     }
-    control.clock.set(target);
+    stand(control, target)?;
     Ok(moved)
+}
+
+/// Puts the clock to an instant. The file is first: a server that is killed begins again at no time before its rows.
+fn stand(control: &Control, at: DateTime<Utc>) -> Result<()> {
+    if let Some(dev) = &control.dev {
+        keep_clock(&dev.clock_file, at).map_err(Error::internal)?;
+    }
+    control.clock.set(at);
+    Ok(())
 }
 
 /// Workers and when they have something to do.
@@ -123,7 +133,7 @@ async fn settle(control: &Control, known: Option<Coming>) -> Result<Coming> {
 fn by_clock(due: Due) -> Option<NextDue> {
     match due {
         Due::OnClock(next_due) => Some(next_due),
-        Due::OnMachine(_) | Due::Nightly | Due::Always => None,
+        Due::OnMachine(_) | Due::Nightly(_) | Due::Always(_) => None,
     }
 }
 

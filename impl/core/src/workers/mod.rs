@@ -2,7 +2,8 @@
 //!
 //! Each worker is a line of [`WORKERS`]. A tick is safe to repeat and to run at several servers at once: it takes what it
 //! works on under row locks, or holds a lock of its own so that one server at a time is in it ([`Db::alone`]). It takes no
-//! input; the next one is the retry. A server that stops lets the ticks in hand come to an end, as long as it may.
+//! input; the next one is the retry. One that goes through a list begins with no more of it after [`WORK_MAX`]: metrics move,
+//! and a server that stops lets the ticks in hand come to an end, as long as it may.
 //!
 //! [`Db::alone`]: crate::db::Db::alone
 pub mod advance;
@@ -10,6 +11,8 @@ mod driver;
 mod keeper;
 mod reaper;
 mod reconciliation;
+pub mod rounds;
+mod state;
 
 use crate::app::Control;
 use crate::db::Conn;
@@ -26,7 +29,10 @@ use futures::future::BoxFuture;
 use std::fmt;
 use std::time::Duration;
 
-pub use driver::{Workers, once, run_by_name, start};
+pub use driver::{Workers, once, run_by_name, start, tick};
+
+/// How long a tick begins with another piece of work: well within the time that a server has to stop.
+pub const WORK_MAX: Duration = Duration::from_secs(15);
 
 /// One of them.
 pub struct Worker {
@@ -56,11 +62,14 @@ pub enum Due {
     OnClock(NextDue),
     /// By the machine's clock: files, mails and questions to others wait for machines, whatever time it is.
     OnMachine(NextDue),
-    /// Once a night of the business clock; which night was the last is the worker's to know.
-    Nightly,
-    /// Whenever it looks.
-    Always,
+    /// Once a night of the business clock; which night was the last is the worker's to know. The query says when the next is.
+    Nightly(NextDue),
+    /// Whenever it looks. What waits for it is only asked for its lag.
+    Always(Waits),
 }
+
+/// The query of what waits for a worker by the machine's clock; none when this server has nothing to do it with.
+pub type Waits = fn(&Control) -> Option<NextDue>;
 
 impl fmt::Debug for Worker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -126,14 +135,14 @@ pub const WORKERS: &[Worker] = &[
         name: "partition_keeper",
         period: Duration::from_secs(3600),
         alone: true,
-        due: Due::Always,
+        due: Due::Always(|_| Some(keeper::NEXT_DUE)),
         tick: |op, app| Box::pin(keeper::tick(op, app)),
     },
     Worker {
         name: "vat_register",
         period: Duration::from_secs(60),
         alone: false,
-        due: Due::Always,
+        due: Due::Always(|app| app.vies.is_some().then_some(vat_register::worker::NEXT_DUE)),
         tick: |op, app| {
             Box::pin(async move {
                 let learned = vat_register::worker::tick(op, app).await?;
@@ -157,7 +166,7 @@ pub const WORKERS: &[Worker] = &[
         period: Duration::from_secs(30),
         alone: true,
         due: Due::OnClock(notices::NEXT_DUE),
-        tick: |op, app| Box::pin(async move { Ok(Done::of([("trials", notices::tick(op, app).await?)])) }),
+        tick: |op, app| Box::pin(notices::tick(op, app)),
     },
     Worker {
         name: "billing_run",
@@ -171,23 +180,21 @@ pub const WORKERS: &[Worker] = &[
         period: Duration::from_secs(30),
         alone: true,
         due: Due::OnClock(dunning::store::NEXT_DUE),
-        tick: |op, app| Box::pin(async move { Ok(Done::of([("invoices", dunning::tick(op, app).await?)])) }),
+        tick: |op, app| Box::pin(dunning::tick(op, app)),
     },
     Worker {
         name: "price_announcer",
         period: Duration::from_secs(10),
         alone: true,
         due: Due::OnClock(prices::NEXT_DUE),
-        tick: |op, app| Box::pin(async move { Ok(Done::of([("pages", prices::tick(op, app).await?)])) }),
+        tick: |op, app| Box::pin(prices::tick(op, app)),
     },
     Worker {
         name: documents::pdf::RENDERER,
         period: Duration::from_secs(2),
         alone: false,
         due: Due::OnMachine(documents::store::NEXT_DUE),
-        tick: |op, app| {
-            Box::pin(async move { Ok(Done::of([("documents", documents::pdf::tick(op, app).await?)])) })
-        },
+        tick: |op, app| Box::pin(documents::pdf::tick(op, app)),
     },
     Worker {
         name: "mailer",
@@ -197,7 +204,9 @@ pub const WORKERS: &[Worker] = &[
         tick: |op, app| {
             Box::pin(async move {
                 let done = mails::worker::tick(op, app).await?;
-                Ok(Done::of([("sent", done.sent), ("put off", done.put_off), ("failed", done.failed)]))
+                let counts =
+                    Done::of([("sent", done.sent), ("put off", done.put_off), ("failed", done.failed)]);
+                Ok(if done.has_more { counts.and_more() } else { counts })
             })
         },
     },
@@ -206,7 +215,7 @@ pub const WORKERS: &[Worker] = &[
         name: "reconciliation",
         period: Duration::from_secs(600),
         alone: true,
-        due: Due::Nightly,
+        due: Due::Nightly(reconciliation::NEXT_DUE),
         tick: |op, app| Box::pin(reconciliation::tick(op, app)),
     },
 ];

@@ -6,7 +6,7 @@ use crate::app::Control;
 use crate::billing::run::tenant::BEHIND_MAX;
 use crate::db::Conn;
 use crate::db::statement::statement;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::op::{OpContext, Scope};
 use crate::settings;
 use crate::subscriptions::{lifecycle, store};
@@ -16,15 +16,16 @@ use diesel::sql_types::{BigInt, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use uuid::Uuid;
 
 /// Subscriptions that are looked up together.
 const PAGE: i64 = 500;
-/// How long a tick begins with another page.
-const WORK_MAX: Duration = Duration::from_secs(15);
 /// How many are carried at a time.
 const AT_ONCE: usize = 4;
+/// How many times as many are taken up before the time is looked at.
+const TURNS: usize = 8;
+const NAME: &str = "subscription_reaper";
 
 /// When a subscription next has something happening to it.
 pub(super) const NEXT_DUE: NextDue = "SELECT min(next_event_at) FROM subscriptions WHERE next_event_at > $1";
@@ -48,33 +49,42 @@ async fn due(
 }
 
 /// Carries what is due. One that cannot be carried does not hold up the others.
+///
+/// Errors: internal when some failed and nothing else was left to do.
 pub(super) async fn tick(op: &OpContext, app: &Control) -> Result<Done> {
     let op = &op.with_scope(Scope::Platform);
     // One after the other under a simulated clock, so that a simulation repeats itself.
     let at_once = if app.clock.is_simulated() { 1 } else { AT_ONCE };
+    let (began, mut round, mut carried) = (Instant::now(), app.rounds.take(NAME), 0_u64);
     // Those too far behind are the billing run's to park.
-    let (began, mut after) = (Instant::now(), (op.now - BEHIND_MAX, Uuid::nil()));
-    let (mut carried, mut failed) = (0_u64, 0_u64);
+    let front = (op.now - BEHIND_MAX, Uuid::nil());
     loop {
+        let after = round.after.unwrap_or(front).max(front);
         let due = app.db.read(op, async |conn| due(conn, op.now, after).await).await?;
-        let Some((_, last, at)) = due.last() else { break };
-        after = (*at, *last);
-        let mut work: Vec<BoxFuture<'_, Result<()>>> = Vec::with_capacity(due.len());
-        for (tenant_id, id, _) in &due {
-            work.push(Box::pin(carry(op, app, tenant_id, *id)));
+        if due.is_empty() {
+            break;
         }
-        let outcomes: Vec<Result<()>> = futures::stream::iter(work).buffered(at_once).collect().await;
-        for outcome in outcomes {
-            if outcome.is_ok() { carried += 1 } else { failed += 1 }
-        }
-        if WORK_MAX < began.elapsed() {
-            return Ok(Done::of([("carried", carried)]).and_more());
+        for some in due.chunks(at_once * TURNS) {
+            let mut work: Vec<BoxFuture<'_, Result<()>>> = Vec::with_capacity(some.len());
+            for (tenant_id, id, _) in some {
+                work.push(Box::pin(carry(op, app, tenant_id, *id)));
+            }
+            let outcomes: Vec<Result<()>> = futures::stream::iter(work).buffered(at_once).collect().await;
+            for outcome in outcomes {
+                if outcome.is_ok() { carried += 1 } else { round.failed += 1 }
+            }
+            round.after = some.last().map(|(_, id, at)| (*at, *id));
+            if app.rounds.is_over(began) {
+                app.rounds.leave(NAME, round);
+                return Ok(Done::of([("carried", carried)]).and_more());
+            }
         }
     }
-    if 0 < failed && carried == 0 {
-        return Err(Error::internal(format!("{failed} subscriptions cannot be carried on")));
+    let done = Done::of([("carried", carried)]);
+    if 0 < carried {
+        round.failed = 0;
     }
-    Ok(Done::of([("carried", carried)]))
+    round.end(done, "subscriptions cannot be carried on")
 }
 
 async fn carry(op: &OpContext, app: &Control, tenant_id: &str, subscription_id: Uuid) -> Result<()> {

@@ -1,8 +1,8 @@
 //! The nightly proof that what is stored about money agrees with itself.
-use super::Done;
+use super::{Done, NextDue, state};
 use crate::app::Control;
 use crate::db::Conn;
-use crate::db::schema::{partners, worker_state};
+use crate::db::schema::partners;
 use crate::error::{Error, Result};
 use crate::ledger::verify::{self, Difference};
 use crate::notifications::{self, Notice, Severity};
@@ -16,12 +16,16 @@ const NAME: &str = "reconciliation";
 /// The hour, UTC, of its night.
 const HOUR: i64 = 2;
 
+/// When the night after that of its last run begins.
+pub(super) const NEXT_DUE: NextDue = "SELECT min((date_trunc('day', last_run_at AT TIME ZONE 'UTC' - interval '2 hours') + interval '26 hours') AT TIME ZONE 'UTC')
+     FROM worker_state WHERE worker = 'reconciliation' AND last_run_at > $1";
+
 /// Verifies everything, once a night. A difference is an error in the log, counted, and told to the operator's people.
 ///
 /// Errors: an internal one that names the difference.
 pub(super) async fn tick(op: &OpContext, app: &Control) -> Result<Done> {
     let op = &op.with_scope(Scope::Platform);
-    let last: Option<DateTime<Utc>> = app.db.read_one(op, async |conn| last_run(conn).await).await?;
+    let last: Option<DateTime<Utc>> = app.db.read_one(op, async |conn| state::last(conn, NAME).await).await?;
     if last.is_some_and(|last| night(op.now) <= last) {
         return Ok(Done::default());
     }
@@ -29,7 +33,7 @@ pub(super) async fn tick(op: &OpContext, app: &Control) -> Result<Done> {
     let operator = app.config.platform.operator_partner_id.as_deref();
     app.db
         .tx(op, NAME, async |conn| {
-            note_run(conn, op.now).await?;
+            state::note(conn, NAME, op.now).await?;
             match (&found, operator) {
                 (Some(found), Some(operator)) => tell(conn, op, operator, found).await,
                 _ => Ok(()),
@@ -46,22 +50,6 @@ pub(super) async fn tick(op: &OpContext, app: &Control) -> Result<Done> {
 fn night(now: DateTime<Utc>) -> DateTime<Utc> {
     let day = (now - TimeDelta::hours(HOUR)).date_naive();
     day.and_time(chrono::NaiveTime::MIN).and_utc() + TimeDelta::hours(HOUR)
-}
-
-async fn last_run(mut conn: &Conn) -> Result<Option<DateTime<Utc>>> {
-    let last = worker_state::table.find(NAME).select(worker_state::last_run_at);
-    Ok(last.first(&mut conn).await.optional()?)
-}
-
-async fn note_run(conn: &mut Conn, at: DateTime<Utc>) -> Result<()> {
-    diesel::insert_into(worker_state::table)
-        .values((worker_state::worker.eq(NAME), worker_state::last_run_at.eq(at)))
-        .on_conflict(worker_state::worker)
-        .do_update()
-        .set(worker_state::last_run_at.eq(at))
-        .execute(conn)
-        .await?;
-    Ok(())
 }
 
 /// Tells everybody of the operator's home tenant.

@@ -8,12 +8,13 @@ use super::{Context, Outcome, Settings, note, say, told_to_stop};
 use crate::clock::Clock;
 use crate::config::{ClockKind, Config, DEV_KEY};
 use crate::db::Db;
-use crate::dev::{Dev as DevState, ISSUER_PATH, clock_at_start};
+use crate::dev::{Dev as DevState, ISSUER_PATH, clock_at_start, keep_clock};
 use crate::identity::dev_issuer::{AUDIENCE, DevIssuer};
 use crate::observability::{self, Log, Metrics};
 use crate::op::{Ids, OpContext};
 use crate::server::{Server, assemble};
 use crate::{migrations, pages, seed};
+use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand, ValueEnum};
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use scaicontrol_postgres::{Cluster, Error as ClusterError, Options, Stop};
@@ -30,7 +31,8 @@ const APP: &str = "scaicontrol_app";
 /// 32 zero bytes: nothing in a development database is secret, and it must be the same at each start.
 const DEV_KEY_BASE64: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 /// What `--fresh` takes away; everything else in the folder is not ours.
-const OURS: [&str; 6] = ["postgres", "objects", "dev.json", "dev.json.new", "issuer.key", "clock"];
+const OURS: [&str; 7] =
+    ["postgres", "objects", "dev.json", "dev.json.new", "issuer.key", "clock", "clock.new"];
 
 /// See the module.
 #[derive(Args, Debug)]
@@ -64,6 +66,9 @@ struct Run {
     /// Which time the rules see.
     #[arg(long, value_enum, default_value = "real")]
     clock: ClockChoice,
+    /// Where a simulated clock begins, RFC 3339, instead of now; one that stood later already goes on from there.
+    #[arg(long, value_name = "TIME")]
+    clock_from: Option<DateTime<Utc>>,
     /// Begin with an empty database and new keys.
     #[arg(long)]
     fresh: bool,
@@ -91,6 +96,12 @@ impl Dev {
 
 impl Run {
     async fn run(self, context: &Context) -> Outcome {
+        if self.clock_from.is_some() && self.clock != ClockChoice::Simulated {
+            return Err(
+                "--clock-from is for `--clock simulated`: the real clock cannot be told what time it is"
+                    .into(),
+            );
+        }
         let dir = prepare(&self.data_dir)?;
         let _lock = lock(&dir)?;
         if self.fresh {
@@ -123,7 +134,7 @@ impl Run {
         let log = observability::log(&config.log);
         let mut stop = std::pin::pin!(told_to_stop());
         let server = tokio::select! {
-            server = start(dir, base_url, config, cluster, &log) => server?,
+            server = start(dir, base_url, config, self.clock_from, cluster, &log) => server?,
             stopped = &mut stop => return stopped,
         };
         let stopped = stop.await;
@@ -180,6 +191,7 @@ async fn start(
     dir: &Path,
     base_url: &str,
     config: Config,
+    clock_from: Option<DateTime<Utc>>,
     cluster: &Cluster,
     log: &Log,
 ) -> Result<Server, String> {
@@ -188,7 +200,7 @@ async fn start(
     let owner_url = cluster.url(OWNER, DATABASE);
     migrations::up(&owner_url).await.map_err(words)?;
     let clock_file = dir.join("clock");
-    let clock = clock(config.clock, &clock_file);
+    let clock = clock(config.clock, clock_from, &clock_file)?;
     let database_url = config.database.url.as_ref().map(|u| u.expose_secret().to_owned()).unwrap_or_default();
     let db = Db::new(&database_url, 1, Duration::from_secs(10), Duration::from_secs(60)).map_err(words)?;
     let op = OpContext::system(&clock, &Ids::default(), "seed");
@@ -237,12 +249,15 @@ fn ids() -> std::collections::BTreeMap<String, String> {
     .collect()
 }
 
-/// A simulated clock begins now (tokens and people live in the present), or where it stood.
-fn clock(kind: ClockKind, file: &Path) -> Clock {
-    match kind {
-        ClockKind::Real => Clock::Real,
-        ClockKind::Simulated => Clock::simulated(clock_at_start(file, Clock::Real.now())),
+/// A simulated clock begins now (tokens and people live in the present) or when it is told to, or where it stood. It is kept
+/// before anything is written by it: who starts again without being told does not fall behind.
+fn clock(kind: ClockKind, from: Option<DateTime<Utc>>, file: &Path) -> Result<Clock, String> {
+    if kind == ClockKind::Real {
+        return Ok(Clock::Real);
     }
+    let at = clock_at_start(file, from.unwrap_or_else(|| Clock::Real.now()));
+    keep_clock(file, at).map_err(|e| format!("cannot write {}: {e}", file.display()))?;
+    Ok(Clock::simulated(at))
 }
 
 /// The data folder. As root the database runs as another user, who must be able to pass through it.

@@ -159,7 +159,7 @@ mod tests {
         Line::command().debug_assert();
         for line in [
             "serve --bind 127.0.0.1:1 --set log.level=debug",
-            "dev --port 0 --data-dir x --fresh --clock simulated",
+            "dev --port 0 --data-dir x --fresh --clock simulated --clock-from 2027-01-01T00:00:00Z",
             "dev token --config x/dev.json --role tenant_admin --tenant tnt_1 --partner prt_1 --permissions billing:read,billing:manage",
             "dev token --config x/dev.json --service scaivault",
             "dev clock advance 30d --config x/dev.json",
