@@ -328,6 +328,107 @@ async fn a_line_that_is_dropped_is_billed_again() {
 }
 
 #[tokio::test]
+async fn lines_of_one_thing_are_dropped_together_or_waived() {
+    let g = start().await;
+    g.can_sell(false).await;
+    let tier = |start: &str, end: Option<&str>, price: &str| json!({"metric_slug": "calls", "tier_start": start, "tier_end": end, "unit_price_cents": price});
+    let tiers = json!([tier("0", Some("10"), "10"), tier("10", None, "5")]);
+    g.subscribed(json!({"base_price_cents": 4900}), tiers).await;
+    g.used(&[("calls", "14")]).await;
+    g.at("2026-04-10T09:00:00Z").await;
+    let run = g.run().await;
+    let month = made(&g.app, &g.admin, &run).await.remove(1);
+    assert_eq!(each(&month["line_items"], "amount_cents"), [&json!(4900), &json!(100), &json!(20)]);
+    let ids = each(&month["line_items"], "id");
+    let path = format!("/api/v1/admin/invoices/{}", uuid(&month["id"]));
+    let patch = async |asked: Value| g.app.call("PATCH", &path).token(&g.admin).json(&asked).send().await;
+    let without_one = json!([{"id": ids[0]}, {"id": ids[1]}]);
+    patch(json!({"line_items": without_one})).await.refused(400).names("line_items");
+    assert_eq!(
+        patch(json!({"line_items": without_one, "waive": true})).await.data(200)["subtotal_cents"],
+        5000
+    );
+    assert_eq!(new_in(&g.run().await, &[&run]).len(), 0);
+    // What is reported late is billed beside what was waived.
+    let event = json!({"idempotency_key": "late", "tenant_id": g.tenant.id, "metric_slug": "calls", "quantity": "2", "occurred_at": "2026-04-01T12:00:00Z"});
+    let call = g.app.call("POST", "/api/v1/metering/events").token(&g.service.token);
+    call.json(&json!({"events": [event]})).send().await.expect(202);
+    g.at("2026-05-10T09:00:00Z").await;
+    let last = g.run().await;
+    let corrected = |invoice: &&Value| each(&invoice["lines"], "kind").contains(&&json!("correction"));
+    let new = new_in(&last, &[&run]);
+    let invoice = new.into_iter().find(corrected).expect("a correction");
+    let line = invoice["lines"].as_array().expect("lines").iter().find(|l| l["kind"] == "correction");
+    assert_eq!(line.expect("it")["amount_cents"], 10);
+    g.can_sell(true).await;
+    g.run().await;
+    verified(&g.app).await;
+}
+
+#[tokio::test]
+async fn the_days_of_a_period_stay_where_the_subscription_began() {
+    let g = start().await;
+    g.subscribed(json!({"base_price_cents": 4900}), json!([flat("calls", "10")])).await;
+    g.run().await;
+    g.used(&[("calls", "7")]).await;
+    let moved = "UPDATE partners SET timezone = 'America/New_York'";
+    g.app.db().await.execute(moved, &[]).await.expect("it moves");
+    g.at("2026-04-10T09:00:00Z").await;
+    let run = g.run().await;
+    let lines = run["invoices"][0]["lines"].as_array().expect("lines").clone();
+    let days = |kind: &str| {
+        let line = lines.iter().find(|line| line["kind"] == kind).expect("a line");
+        (line["period_start"].clone(), line["period_end"].clone())
+    };
+    assert_eq!(days("base"), (json!("2026-04-10"), json!("2026-05-09")));
+    assert_eq!(days("usage"), (json!("2026-03-10"), json!("2026-04-09")));
+    verified(&g.app).await;
+}
+
+#[tokio::test]
+async fn a_run_for_all_tries_again_what_was_refused_and_goes_on_past_what_fails() {
+    let g = start().await;
+    g.can_sell(false).await;
+    g.subscribed(json!({"base_price_cents": 4900}), json!([])).await;
+    let other = given::tenant(&g.app, "tnt_other", "prt_south").await;
+    let plan = given::plan(&g.app, &g.service, "basic", 900).await;
+    given::subscription(&g.app, &other, &plan, 1).await;
+    let all = async || run_with(&g.app, &g.admin, json!({"dry_run": false})).await;
+    assert_eq!(subtotals(&all().await), [4900, 900]);
+    let again = all().await;
+    assert_eq!(subtotals(&again), [4900], "what was refused is named again");
+    assert!(again["invoices"][0]["problem"].is_string(), "{again}");
+    g.can_sell(true).await;
+    assert_eq!(all().await["invoices"][0]["status"], "sent");
+    // A fault of the server stops one tenant.
+    g.at("2026-04-10T09:00:00Z").await;
+    let broken = "UPDATE subscriptions SET timezone = 'Nowhere' WHERE tenant_id = 'tnt_acme'";
+    g.app.db().await.execute(broken, &[]).await.expect("broken");
+    let done = all().await;
+    assert_eq!((&done["failed_tenants"], subtotals(&done)), (&json!(["tnt_acme"]), vec![900]));
+    let mended = "UPDATE subscriptions SET timezone = 'Europe/Amsterdam' WHERE tenant_id = 'tnt_acme'";
+    g.app.db().await.execute(mended, &[]).await.expect("mended");
+    let done = all().await;
+    assert_eq!((&done["failed_tenants"], subtotals(&done)), (&json!([]), vec![4900]));
+    verified(&g.app).await;
+}
+
+#[tokio::test]
+async fn an_amount_that_does_not_fit_parks_its_account() {
+    let g = start().await;
+    let home = "UPDATE partners SET home_tenant_id = 'tnt_acme' WHERE partner_id = 'prt_north'";
+    g.app.db().await.execute(home, &[]).await.expect("a home");
+    g.subscribed(json!({"base_price_cents": 0}), json!([flat("calls", "900719925474099")])).await;
+    g.used(&[("calls", "1000000")]).await;
+    g.at("2026-04-10T09:00:00Z").await;
+    let run = g.run().await;
+    assert_eq!(each(&run["parked"], "reason"), [&json!("amount_overflow")]);
+    let told = "SELECT message FROM notifications WHERE message LIKE '%parked' ORDER BY 1";
+    let rows = g.app.db().await.query(told, &[]).await.expect("notifications");
+    assert_eq!(rows.iter().map(|r| r.get(0)).collect::<Vec<String>>(), ["billing_parked", "customer_parked"]);
+}
+
+#[tokio::test]
 async fn a_trial_costs_nothing_until_it_ends() {
     let g = start().await;
     g.subscribed(json!({"base_price_cents": 4900, "trial_days": 14}), json!([flat("calls", "10")])).await;

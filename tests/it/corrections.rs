@@ -282,3 +282,75 @@ async fn whatever_is_counted_while_the_run_bills_is_billed() {
     assert_eq!(g.count("late_usage").await, 0);
     verified(&g.app).await;
 }
+
+#[tokio::test]
+async fn of_two_corrections_of_one_month_one_bills_what_is_late() {
+    let g = start().await;
+    g.used("2026-03-20T12:00:00Z", "calls", "3").await;
+    g.app.advance_to(at("2026-05-01T09:00:00Z")).await;
+    assert_eq!(each(&g.run().await["invoices"], "subtotal_cents"), [&json!(30)]);
+    // The next one floats when the first is voided and billed again: both are due, and stand on one invoice.
+    g.used("2026-04-01T12:00:00Z", "calls", "2").await;
+    assert_eq!(g.run().await["invoices"], json!([]));
+    let list = g.app.call("GET", "/api/v1/billing/invoices").token(&g.tenant.admin).send().await.data(200);
+    let list = list.as_array().expect("invoices").clone();
+    let small = list.iter().find(|invoice| invoice["subtotal_cents"] == 30).expect("the correction");
+    let path = format!("/api/v1/admin/invoices/{}/void", uuid(&small["id"]));
+    let asked = json!({"reason": "Wrong address", "rebill": true});
+    g.app.call("POST", &path).token(&g.admin).json(&asked).send().await.expect(200);
+    g.app.advance_to(at("2026-06-10T09:00:00Z")).await;
+    let done = g.run().await;
+    let all: Vec<_> =
+        done["invoices"].as_array().expect("invoices").iter().flat_map(|i| of_metric(i, "calls")).collect();
+    assert_eq!(all.iter().map(|line| line.2).sum::<i64>(), 50, "{all:?}");
+    verified(&g.app).await;
+}
+
+#[tokio::test]
+async fn a_correction_takes_back_no_more_than_credit_notes_have_left() {
+    let g = start().await;
+    let list = g.app.call("GET", "/api/v1/billing/invoices").token(&g.tenant.admin).send().await.data(200);
+    let list = list.as_array().expect("invoices").clone();
+    let month = list.iter().find(|invoice| invoice["subtotal_cents"] == 5800).expect("the month");
+    let month = get(&g.app, &g.admin, uuid(&month["id"])).await;
+    let usage = month["line_items"].as_array().expect("lines").iter().find(|l| l["kind"] == "usage");
+    let asked = json!({"reason": "Outage", "lines": [{"line_item_id": usage.expect("usage")["id"], "amount_cents": 700}]});
+    let path = format!("/api/v1/admin/invoices/{}/credit-note", uuid(&month["id"]));
+    g.app.call("POST", &path).token(&g.admin).json(&asked).send().await.expect(201);
+    // Of the 900 just 200 are left, and 300 were reported by mistake.
+    g.used("2026-04-05T12:00:00Z", "calls", "-30").await;
+    g.app.advance_to(at("2026-05-10T09:00:00Z")).await;
+    let tried = g.ahead("2026-05-10T09:00:00Z").await;
+    let done = g.run().await;
+    let line = ("correction".to_owned(), "-1".to_owned(), -200);
+    assert_eq!(of_metric(&done["invoices"][0], "calls"), [line]);
+    assert_eq!(tried["invoices"][0]["total_cents"], done["invoices"][0]["total_cents"]);
+    assert_eq!(done["invoices"][0]["problem"], Value::Null, "{done}");
+    let invoice = get(&g.app, &g.admin, uuid(&done["invoices"][0]["invoice_id"])).await;
+    let line = invoice["line_items"].as_array().expect("lines").iter().find(|l| l["kind"] == "correction");
+    assert_eq!(line.expect("it")["explanation"]["computation"]["left_cents"], 200);
+    // Even less was used: nothing is left to take back.
+    g.used("2026-04-06T12:00:00Z", "calls", "-30").await;
+    g.app.advance_to(at("2026-06-10T09:00:00Z")).await;
+    assert_eq!(of_metric(&g.run().await["invoices"][0], "calls"), []);
+    verified(&g.app).await;
+}
+
+#[tokio::test]
+async fn what_is_waived_of_a_month_is_just_an_amount() {
+    let g = start().await;
+    g.used("2026-03-20T12:00:00Z", "calls", "4").await;
+    g.app.db().await.execute("UPDATE partners SET legal_name = NULL", &[]).await.expect("no seller");
+    g.app.advance_to(at("2026-05-01T09:00:00Z")).await;
+    let done = g.run().await;
+    let path = format!("/api/v1/admin/invoices/{}?waive=true", uuid(&done["invoices"][0]["invoice_id"]));
+    g.app.call("DELETE", &path).token(&g.admin).send().await.expect(200);
+    // What is reported after that is billed, without the 40.
+    g.used("2026-04-05T12:00:00Z", "calls", "2").await;
+    g.app.advance_to(at("2026-05-10T09:00:00Z")).await;
+    let done = g.run().await;
+    let drafts = done["invoices"].as_array().expect("invoices");
+    let all: Vec<_> = drafts.iter().flat_map(|i| of_metric(i, "calls")).collect();
+    assert_eq!(all, [("correction".to_owned(), "1".to_owned(), 20)]);
+    verified(&g.app).await;
+}

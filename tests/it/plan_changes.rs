@@ -290,6 +290,49 @@ async fn two_upgrades_in_one_day_then_an_end_with_credit() {
 }
 
 #[tokio::test]
+async fn what_is_cancelled_with_credit_before_it_is_billed_is_billed_and_given_back() {
+    let g = start().await;
+    let plan = g.plan("one", json!({"base_price_cents": 1000})).await;
+    let two = g.plan("two", json!({"base_price_cents": 2000})).await;
+    given::tiers(&g.app, &plan, &json!([flat("calls", "10")])).await;
+    let asked = json!({"reason": "fraud", "immediately": true, "credit_unused": true});
+    let id = g.subscribed(&plan).await;
+    g.used("3").await;
+    assert_eq!(g.lines().await, [[1000]]);
+    // In the hour after the boundary the new month is not billed yet.
+    g.at("2026-04-09T22:30:00Z").await;
+    g.order(id, "cancel", &asked).send().await.data(200);
+    g.at("2026-04-10T09:00:00Z").await;
+    let documents = g.billed().await;
+    let lines: Vec<Vec<i64>> = documents.iter().map(amounts).collect();
+    assert_eq!(
+        lines.iter().flatten().sum::<i64>(),
+        1000 + 30 + 1,
+        "all but half an hour comes back: {lines:?}"
+    );
+    assert!(documents.iter().all(|d| d["status"] != "draft"), "{documents:?}");
+    assert_eq!(documents.last().expect("one")["document_type"], "credit_note");
+    // The same with changes before it.
+    let id = g.subscribed(&plan).await;
+    assert_eq!(g.lines().await.last(), Some(&vec![1000]));
+    g.at("2026-05-09T22:10:00Z").await;
+    g.change(id, json!({"plan_id": two.id})).await;
+    g.at("2026-05-09T22:20:00Z").await;
+    g.change(id, json!({"quantity": 2})).await;
+    g.at("2026-05-09T22:30:00Z").await;
+    g.order(id, "cancel", &asked).send().await.data(200);
+    g.at("2026-05-10T09:00:00Z").await;
+    let documents = g.billed().await;
+    assert!(documents.iter().all(|d| d["status"] != "draft"), "{documents:?}");
+    // And on the day on which it began.
+    let id = g.subscribed(&plan).await;
+    g.order(id, "cancel", &asked).send().await.data(200);
+    let documents = g.billed().await;
+    assert!(documents.iter().all(|d| d["status"] != "draft"), "{documents:?}");
+    assert_eq!(documents[documents.len() - 2..].iter().map(amounts).collect::<Vec<_>>(), [[1000], [-1000]]);
+}
+
+#[tokio::test]
 async fn several_changes_at_one_instant_stay_exact() {
     let g = start().await;
     let one = g.plan("one", json!({"base_price_cents": 1000})).await;

@@ -28,6 +28,24 @@ const METADATA_BYTES_MAX: usize = 16 * 1024;
 /// Free data of a caller, as it stands in a request.
 pub type Metadata = BTreeMap<String, serde_json::Value>;
 
+/// Whether nothing of a text can be read: blanks, control characters, and what no XML document may hold.
+fn is_blank(text: &str) -> bool {
+    text.chars().all(|c| {
+        c.is_whitespace()
+            || c.is_control()
+            || matches!(c, '\u{fffe}' | '\u{ffff}' | '\u{feff}' | '\u{200b}'..='\u{200f}')
+    })
+}
+
+/// A reason that somebody gives, which others will read.
+///
+/// Errors: 400 when there is none in it.
+pub fn reason(text: &str) -> Result<()> {
+    let mut checks = Checks::default();
+    checks.text("reason", text);
+    checks.finish()
+}
+
 /// Everything that is wrong with a request.
 #[derive(Debug, Default)]
 pub struct Checks {
@@ -54,9 +72,8 @@ impl Checks {
 
     /// A text that must be there, without blanks around it.
     pub fn text(&mut self, field: &str, value: &str) -> String {
-        let text = value.trim();
-        self.require(!text.is_empty(), field, "must not be empty");
-        text.to_owned()
+        self.require(!is_blank(value), field, "must not be empty");
+        value.trim().to_owned()
     }
 
     /// A country, in the form in which we keep it.

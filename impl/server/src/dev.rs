@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 /// Where the issuer exchanges codes for tokens, under its own address.
 const TOKEN_PATH: &str = "/api/v1/platform/oauth/token";
 const BODY_BYTES_MAX: usize = 4096;
+/// The last instant of the simulated clock: dates a lifetime later still have four digits in their year.
+const TIME_MAX: DateTime<Utc> = DateTime::from_timestamp(250_000_000_000, 0).unwrap();
 
 type Answer = BoxFuture<'static, Result<Response, ApiError>>;
 
@@ -120,6 +122,9 @@ fn target(asked: &Move, now: DateTime<Utc>) -> Result<DateTime<Utc>, ApiError> {
         (None, Some(time)) => time,
         _ => return Err(ApiError::bad_request("give either `advance` or `set`")),
     };
+    if TIME_MAX < target {
+        return Err(ApiError::bad_request(format!("the clock goes to {} at most", TIME_MAX.to_rfc3339())));
+    }
     if target < now {
         return Err(ApiError::field(
             "set",

@@ -9,6 +9,7 @@ use super::taken_back::{self, TakenBack};
 use super::{drafts, finalize, parts, view};
 use crate::app::Control;
 use crate::audit;
+use crate::checks;
 use crate::db::Conn;
 use crate::db::schema::{invoices, partners};
 use crate::db::statement::statement;
@@ -43,6 +44,7 @@ pub async fn create(
     invoice_id: Uuid,
     body: &CreditNoteCreateRequest,
 ) -> Result<InvoiceDetailResponse> {
+    checks::reason(&body.reason)?;
     let refund = body.settle == Some(CreditNoteSettle::Refund);
     app.db
         .once(op, "admin_invoice_credit_note_create", async |conn| {

@@ -4,6 +4,7 @@ use super::store::{self, InvoiceRow};
 use super::view;
 use crate::app::Control;
 use crate::audit;
+use crate::checks;
 use crate::db::Conn;
 use crate::db::schema::billed_items;
 use crate::error::{Error, Result};
@@ -37,6 +38,7 @@ pub async fn void(
             }
             let state: State = row.status.parse().map_err(Error::internal)?;
             check(state, State::Void).map_err(|e| Error::conflict(e.to_string()))?;
+            checks::reason(&body.reason)?;
             match state {
                 State::Draft if rebill => {
                     Err(Error::field("rebill", "is for issued invoices: what a draft billed is free anyway"))

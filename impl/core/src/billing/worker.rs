@@ -32,8 +32,9 @@ pub async fn tick(op: &OpContext, app: &Control) -> Result<Done> {
     let Some(settings) = app.db.read(op, begin).await? else { return Ok(Done::default()) };
     let run = Run { op, app, settings, until: op.now, is_by_hand: false, began: Instant::now() };
     let swept = sweep(&run, usize::MAX).await?;
-    let unissued = app.db.read(op, async |conn| unissued(conn).await).await?;
+    let (unissued, parked) = app.db.read(op, async |conn| stuck(conn).await).await?;
     app.metrics.queue("unissued_drafts", unissued);
+    app.metrics.queue("parked_accounts", parked);
     if let [(tenant_id, e), others @ ..] = swept.failed.as_slice() {
         let others = others.len();
         return Err(Error::internal(format!(
@@ -61,10 +62,11 @@ async fn is_due(conn: &mut Conn, now: DateTime<Utc>) -> Result<bool> {
     Ok(query.bind::<Timestamptz, _>(now).get_result(conn).await?)
 }
 
-/// Drafts of the run that are refused, up to 10,001.
-async fn unissued(conn: &mut Conn) -> Result<i64> {
-    let query = statement::<BigInt>(
-        "SELECT count(*) FROM (SELECT 1 FROM run_drafts WHERE attempts > 0 LIMIT 10001) AS refused",
+/// Drafts of the run that are refused, and accounts that are parked, up to 10,001 each.
+async fn stuck(conn: &mut Conn) -> Result<(i64, i64)> {
+    let query = statement::<(BigInt, BigInt)>(
+        "SELECT (SELECT count(*) FROM (SELECT 1 FROM run_drafts WHERE attempts > 0 LIMIT 10001) AS refused),
+           (SELECT count(*) FROM (SELECT 1 FROM billing_parked LIMIT 10001) AS parked)",
     );
     Ok(query.get_result(conn).await?)
 }

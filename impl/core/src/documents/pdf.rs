@@ -107,33 +107,40 @@ pub async fn regenerate(op: &OpContext, app: &Control, invoice_id: Uuid) -> Resu
 
 /// Renders what waits; answers how many it took up.
 pub async fn tick(op: &OpContext, app: &Control) -> Result<Done> {
-    let (began, mut taken) = (Instant::now(), 0);
+    let (began, mut rendered, mut failed) = (Instant::now(), 0_usize, 0_usize);
     loop {
         let claimed =
             app.db.tx(op, "pdf_claim", async |conn| store::claim(conn, machine_now(), CLAIMED).await).await?;
         if claimed.is_empty() {
-            return Ok(Done::of([("documents", taken)]));
+            break;
         }
-        taken += claimed.len();
         let work = claimed.into_iter().map(|row| async {
             let invoice_id = row.invoice_id;
             // A document that cannot be rendered is noted on its row; the others go on.
-            if let Err(e) = render_queued(op, app, row).await {
+            render_queued(op, app, row).await.unwrap_or_else(|e| {
                 slog::warn!(app.log, "a PDF cannot be rendered"; "invoice" => %invoice_id, "error" => %e);
-            }
+                false
+            })
         });
-        futures::future::join_all(work).await;
+        let done = futures::future::join_all(work).await;
+        rendered += done.iter().filter(|is_rendered| **is_rendered).count();
+        failed += done.iter().filter(|is_rendered| !**is_rendered).count();
         if app.rounds.is_over(began) {
-            return Ok(Done::of([("documents", taken)]).and_more());
+            break;
         }
     }
+    let waiting = app.db.read(op, async |conn| store::waiting(conn).await).await?;
+    app.metrics.queue("unrendered_documents", waiting);
+    let done = Done::of([("documents", rendered), ("failed", failed)]);
+    Ok(if app.rounds.is_over(began) { done.and_more() } else { done })
 }
 
-/// Renders a version that waits; one whose document cannot even be read is put off like one that cannot be rendered.
-async fn render_queued(op: &OpContext, app: &Control, row: PdfRow) -> Result<()> {
+/// Renders a version that waits, and answers whether that went well; one whose document cannot even be read is put off like
+/// one that cannot be rendered.
+async fn render_queued(op: &OpContext, app: &Control, row: PdfRow) -> Result<bool> {
     match app.db.read(op, async |conn| Issued::load(conn, row.invoice_id).await).await {
-        Ok(issued) => render(op, app, &issued, row).await.map(drop),
-        Err(error) => note_failure(op, app, &row, &error).await,
+        Ok(issued) => render(op, app, &issued, row).await.map(|_| true),
+        Err(error) => note_failure(op, app, &row, &error).await.map(|()| false),
     }
 }
 

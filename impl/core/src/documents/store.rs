@@ -5,13 +5,14 @@
 use crate::billing::store::InvoiceRow;
 use crate::db::Conn;
 use crate::db::schema::invoice_pdfs;
-use crate::db::statement::kept;
+use crate::db::statement::{kept, statement};
 use crate::error::Result;
 use crate::op::OpContext;
 use crate::workers::NextDue;
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
+use diesel::sql_types::BigInt;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -103,6 +104,14 @@ pub async fn newest_rendered(conn: &mut Conn, tenant_id: &str, invoice_id: Uuid)
         .first(conn)
         .await
         .optional()?)
+}
+
+/// How many wait, those that could not be rendered so far included, up to 10,001.
+pub async fn waiting(conn: &mut Conn) -> Result<i64> {
+    let query = statement::<BigInt>(
+        "SELECT count(*) FROM (SELECT 1 FROM invoice_pdfs WHERE status = 'queued' LIMIT 10001) AS queued",
+    );
+    Ok(query.get_result(conn).await?)
 }
 
 /// Claims some that wait, the longest-waiting first.

@@ -3,6 +3,7 @@ use super::settle::{self, SendBack};
 use super::view as payment_view;
 use crate::app::Control;
 use crate::audit;
+use crate::checks;
 use crate::billing::credit_notes::{self, Original};
 use crate::billing::{drafts, view};
 use crate::error::{Error, Result};
@@ -22,6 +23,7 @@ pub async fn refund(
     invoice_id: Uuid,
     body: &InvoiceRefundRequest,
 ) -> Result<InvoiceRefundResponse> {
+    checks::reason(&body.reason)?;
     app.db
         .once(op, "admin_invoice_refund", async |conn| {
             let mut invoice = settle::lock(conn, invoice_id, "refunded").await?;

@@ -5,7 +5,6 @@
 //! stretch that this one began, so that any number of them stays exact: each second of the period is charged at one price,
 //! and each change is rounded twice, once for each line. With another billing period the anchor moves, and a whole new
 //! period is charged. A dry run is the same code, rolled back.
-use super::lifecycle::monthly;
 use super::periods::{self, Charge, cut_instant, interval};
 use super::store::SubscriptionRow;
 use super::transitions::{changed, finish, state, tell};
@@ -147,7 +146,7 @@ async fn wanted(
         quantity,
         ..sub.clone()
     };
-    row.mrr_amount_cents = monthly(price.base_price_cents, &row)?;
+    row.mrr_amount_cents = periods::monthly_of_order(price.base_price_cents, &row)?;
     Ok(Wanted { is_other_plan: plan.is_some(), price, quantity, row })
 }
 

@@ -145,7 +145,7 @@ pub(crate) fn new_row(op: &OpContext, price: &catalog::PlanPrice, asked: New<'_>
         created_at: op.now,
         updated_at: op.now,
     };
-    row.mrr_amount_cents = lifecycle::monthly(price.base_price_cents, &row)?;
+    row.mrr_amount_cents = periods::monthly_of_order(price.base_price_cents, &row)?;
     Ok(row)
 }
 

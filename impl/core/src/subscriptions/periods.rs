@@ -7,6 +7,7 @@
 //! the end; only where a suspension lasts over a boundary is there a gap, which is not charged.
 use super::store::{self, BilledItemRow, PeriodRow, SubscriptionRow};
 use super::{billed, segments};
+use crate::billing::drafts::AMOUNT_MAX_CENTS;
 use crate::catalog::{self, PlanPrice};
 use crate::db::{Conn, take_role};
 use crate::error::{Error, Result};
@@ -56,6 +57,17 @@ pub fn monthly(base_price_cents: i64, sub: &SubscriptionRow) -> Result<i64> {
     mrr(Cents(base_price_cents), interval(sub)?, i64::from(sub.quantity))
         .map(|c| c.0)
         .map_err(|_| Error::field("quantity", "makes an amount that is too large"))
+}
+
+/// The same of what somebody asks for: a whole period must fit a document, VAT included.
+///
+/// Errors: as [`monthly`].
+pub fn monthly_of_order(base_price_cents: i64, sub: &SubscriptionRow) -> Result<i64> {
+    let whole = Cents(base_price_cents).times(i64::from(sub.quantity));
+    if whole.is_ok_and(|whole| whole.0 <= AMOUNT_MAX_CENTS / 2) {
+        return monthly(base_price_cents, sub);
+    }
+    Err(Error::field("quantity", "makes an amount that is too large"))
 }
 
 /// Anchors the subscription anew: periods are counted from the local date of `at`.

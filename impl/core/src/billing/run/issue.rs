@@ -22,7 +22,9 @@ use serde_json::json;
 use uuid::Uuid;
 
 /// Pauses after the first, the second … refusal; the last one stays.
-const PAUSES: [TimeDelta; 3] = [TimeDelta::hours(1), TimeDelta::hours(6), TimeDelta::days(1)];
+const PAUSES: [TimeDelta; 3] = [TimeDelta::hours(1), TimeDelta::hours(6), PAUSE_MAX];
+/// The longest of them.
+pub(super) const PAUSE_MAX: TimeDelta = TimeDelta::days(1);
 
 /// What became of a draft.
 #[derive(Debug)]
@@ -184,13 +186,7 @@ async fn tell(conn: &mut Conn, op: &OpContext, draft: &Waiting, error: &Error, p
         _ => &[],
     };
     let is_own = !fields.is_empty() && fields.iter().all(is_of_tenant);
-    let home: Option<Option<String>> = partners::table
-        .find(&draft.partner_id)
-        .select(partners::home_tenant_id)
-        .first(conn)
-        .await
-        .optional()?;
-    let (tenant_id, message) = match home.flatten() {
+    let (tenant_id, message) = match home_of(conn, &draft.partner_id).await? {
         _ if is_own => (draft.tenant_id.clone(), "invoice_profile_incomplete"),
         Some(home) => (home, "invoice_not_issued"),
         // Nobody to tell: it is in the log, in the audit log and in the answer of each run.
@@ -207,4 +203,10 @@ async fn tell(conn: &mut Conn, op: &OpContext, draft: &Waiting, error: &Error, p
         link: None,
     };
     notifications::tell(conn, op, notice).await
+}
+
+/// The tenant that the people of a partner belong to.
+pub(super) async fn home_of(conn: &mut Conn, partner_id: &str) -> Result<Option<String>> {
+    let home = partners::table.find(partner_id).select(partners::home_tenant_id);
+    Ok(home.first::<Option<String>>(conn).await.optional()?.flatten())
 }

@@ -1,4 +1,5 @@
 //! Accounts that are left out because their billing would run away: written down, told once, and tried again each day.
+use super::issue::home_of;
 use crate::db::Conn;
 use crate::db::schema::billing_parked;
 use crate::error::Result;
@@ -85,22 +86,25 @@ pub(super) async fn note(conn: &mut Conn, op: &OpContext, parked: &[Parked], is_
     Ok(())
 }
 
+/// Tells the tenant that it is not billed, and the people of its partner why.
 async fn tell(conn: &mut Conn, op: &OpContext, account: &Parked) -> Result<()> {
-    let notice = Notice {
-        tenant_id: &account.tenant_id,
+    let notice = |tenant_id, message, parameters| Notice {
+        tenant_id,
         partner_id: &account.partner_id,
         user_id: None,
         category: "billing",
         severity: Severity::Critical,
-        message: "billing_parked",
-        parameters: json!({
-            "currency": account.currency,
-            "reason": account.reason,
-            "message": account.message,
-        }),
+        message,
+        parameters,
         link: None,
     };
-    notifications::tell(conn, op, notice).await
+    let parameters = json!({"currency": account.currency, "reason": account.reason});
+    notifications::tell(conn, op, notice(&account.tenant_id, "billing_parked", parameters)).await?;
+    let Some(home) = home_of(conn, &account.partner_id).await? else { return Ok(()) };
+    let parameters = json!({
+        "tenant_id": account.tenant_id, "currency": account.currency, "reason": account.reason, "message": account.message,
+    });
+    notifications::tell(conn, op, notice(&home, "customer_parked", parameters)).await
 }
 
 /// The account is as it should be again.

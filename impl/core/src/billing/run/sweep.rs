@@ -2,6 +2,7 @@
 //!
 //! A tenant that cannot be billed does not hold up the others: it is not tried twice in one run, and comes last in the next
 //! one, however long it takes to fail.
+use super::issue::PAUSE_MAX;
 use super::{Billed, Run};
 use crate::db::Conn;
 use crate::db::statement::{Statement, statement};
@@ -42,13 +43,12 @@ type Due = (String, DateTime<Utc>, Uuid);
 type Place = (DateTime<Utc>, Uuid);
 
 /// The next page of each source, in one flight.
-async fn pages(
-    conn: &mut Conn,
-    sources: &[(&'static str, Place)],
-    until: DateTime<Utc>,
-) -> Result<Vec<Vec<Due>>> {
+async fn pages(conn: &mut Conn, sources: &[(&'static str, Place)], run: &Run<'_>) -> Result<Vec<Vec<Due>>> {
     let shared: &Conn = conn;
-    let each = sources.iter().map(|(source, after)| page(shared, source, until, *after));
+    // Who asks for a run wants what was refused tried again, however short a time ago.
+    let refused = if run.is_by_hand { run.op.now + PAUSE_MAX } else { run.until };
+    let until = |source: &str| if source == SOURCES[0] { refused } else { run.until };
+    let each = sources.iter().map(|(source, after)| page(shared, source, until(source), *after));
     futures::future::try_join_all(each).await
 }
 
@@ -84,7 +84,7 @@ pub(in crate::billing) async fn sweep(run: &Run<'_>, max: usize) -> Result<Swept
     let mut last: Vec<(String, usize)> = vec![];
     let mut left = SOURCES.map(|source| (source, (DateTime::UNIX_EPOCH, Uuid::nil()))).to_vec();
     loop {
-        let pages = run.app.db.read(run.op, async |conn| pages(conn, &left, run.until).await).await?;
+        let pages = run.app.db.read(run.op, async |conn| pages(conn, &left, run).await).await?;
         let mut tenants: Vec<(String, usize)> = vec![];
         for (tenant_id, ..) in pages.iter().flatten() {
             if seen.insert(tenant_id.clone()) {
