@@ -673,3 +673,20 @@ async fn the_proof_finds_what_does_not_agree_about_packs() {
         assert!(db.batch_execute(sql).await.is_err(), "{sql}");
     }
 }
+
+#[tokio::test]
+async fn what_happens_to_a_pack_by_itself_is_in_the_log() {
+    let world = world().await;
+    world.pack("office", 2, json!({"trial_days": 14})).await;
+    let taken = world.take(&world.tenant, "office").await;
+    world.to("2026-03-25T00:00:00Z").await;
+    world.run().await;
+    world.cancel(&taken["id"]).await.data(200);
+    world.to("2026-04-25T00:00:00Z").await;
+    world.run().await;
+    let sql = "SELECT before->'row'->>'status', after->'row'->>'status' FROM audit_log
+        WHERE object_type = 'pack_subscription' AND before IS NOT NULL ORDER BY id";
+    let rows = world.app.db().await.query(sql, &[]).await.expect("the log");
+    let moves: Vec<(&str, &str)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(moves, [("trialing", "active"), ("active", "cancelling"), ("cancelling", "cancelled")]);
+}

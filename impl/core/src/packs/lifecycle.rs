@@ -61,14 +61,21 @@ pub async fn advance(
     pack: &mut Pack,
     until: DateTime<Utc>,
 ) -> Result<()> {
-    let mut changed = false;
-    for _ in 0..STEPS_MAX {
+    let next = |pack: &Pack| {
         let next = pack.children.iter().filter_map(|child| child.next_event_at).min();
-        let Some(at) = next.filter(|at| *at <= until) else {
-            return if changed { store::save(conn, op, pack).await } else { Ok(()) };
+        next.filter(|at| *at <= until)
+    };
+    let Some(before) = next(pack).map(|_| pack.clone()) else { return Ok(()) };
+    for _ in 0..STEPS_MAX {
+        let Some(at) = next(pack) else {
+            store::save(conn, op, pack).await?;
+            // As for any other subscription: what a person would ask about is in the log.
+            if before.row.status != pack.row.status {
+                audit::record(conn, op, audited(&pack.row, None), Some(&before), Some(&*pack)).await?;
+            }
+            return Ok(());
         };
         step(conn, op, settings, pack, at).await?;
-        changed = true;
     }
     let id = pack.row.pack_subscription_id;
     Err(Error::internal(format!("pack subscription {id} has more than {STEPS_MAX} steps to take")))

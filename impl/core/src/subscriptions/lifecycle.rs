@@ -191,6 +191,8 @@ async fn trial_over(
     let price = segments::price_at(conn, sub, at).await?;
     let before = sub.clone();
     transition(sub, State::Active)?;
+    // The price may have changed since the trial began.
+    sub.mrr_amount_cents = monthly(price.base_price_cents, sub)?;
     begin(conn, op, settings, sub, &price, at).await?;
     changed(conn, op, (&before, sub), &price, ChangeKind::StatusChange, at).await?;
     if is_term_over(sub, at) {
