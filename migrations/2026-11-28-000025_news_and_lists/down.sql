@@ -1,0 +1,2 @@
+DROP INDEX late_usage_list;
+DROP INDEX subscriptions_list;
