@@ -833,6 +833,8 @@ diesel::table! {
         next_event_at -> Nullable<Timestamptz>,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        prices_untold -> Bool,
+        prices_told_at -> Nullable<Timestamptz>,
     }
 }
 

@@ -213,7 +213,8 @@ async fn apply_pending(
         return Ok(());
     }
     let before = sub.clone();
-    (sub.plan_id, sub.quantity) = (plan_id.unwrap_or(sub.plan_id), quantity.unwrap_or(sub.quantity));
+    sub.take_plan(plan_id.unwrap_or(sub.plan_id));
+    sub.quantity = quantity.unwrap_or(sub.quantity);
     let price = segments::base_price_at(conn, sub, at).await?;
     if sub.billing_period != price.plan.billing_period {
         sub.billing_period.clone_from(&price.plan.billing_period);

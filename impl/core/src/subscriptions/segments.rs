@@ -121,7 +121,7 @@ async fn renewed(
 ) -> Result<PlanPrice> {
     match running {
         Some((plan_id, version)) if plan_id == sub.plan_id => {
-            catalog::renewal_version(conn, plan_id, version, at).await
+            catalog::renewal_version(conn, plan_id, version, sub.prices_told_at, at).await
         }
         _ => catalog::plan_in_force(conn, sub.plan_id, at).await,
     }

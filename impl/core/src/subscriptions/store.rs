@@ -55,12 +55,22 @@ pub struct SubscriptionRow {
     pub next_event_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+    pub prices_untold: bool,
+    pub prices_told_at: Option<DateTime<Utc>>,
 }
 
 impl SubscriptionRow {
     /// Whether it belongs to a pack, which has the price, the events and the say over its state.
     pub fn is_child(&self) -> bool {
         self.pack_subscription_id.is_some()
+    }
+
+    /// Gives it a plan. What it was told of the prices of another one does not matter any more.
+    pub fn take_plan(&mut self, plan_id: Uuid) {
+        if self.plan_id != plan_id {
+            (self.prices_untold, self.prices_told_at) = (false, None);
+        }
+        self.plan_id = plan_id;
     }
 }
 

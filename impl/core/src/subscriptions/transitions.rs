@@ -16,7 +16,8 @@
 use super::lifecycle::{self, is_term_over, next_event};
 use super::periods::{self, Charge, cut_instant, interval};
 use super::store::{self, SubscriptionRow};
-use super::{link, segments, view};
+use super::{link, prices, segments, view};
+use crate::app::Control;
 use crate::audit;
 use crate::catalog::{self, PlanPrice};
 use crate::db::Conn;
@@ -224,14 +225,21 @@ async fn refuse_cancel(conn: &mut Conn, sub: &SubscriptionRow) -> Result<()> {
     Err(Error::bad(why))
 }
 
-/// Takes back what is scheduled: a cancellation, or a change of plan or quantity. No money moves.
+/// Takes back what is scheduled: a cancellation, or a change of plan or quantity. No money moves. What was not told or done
+/// of a subscription that was about to leave is now: new prices, and what a debt that came meanwhile means.
 ///
 /// Errors: 400 when nothing is scheduled, and from every state but cancelling and active.
-pub(super) async fn undo(conn: &mut Conn, op: &OpContext, sub: &mut SubscriptionRow) -> Result<()> {
+pub(super) async fn undo(
+    conn: &mut Conn,
+    op: &OpContext,
+    app: &Control,
+    sub: &mut SubscriptionRow,
+) -> Result<()> {
     let before = sub.clone();
     match state(sub)? {
         State::Active if sub.pending_plan_id.is_some() || sub.pending_quantity.is_some() => {
             (sub.pending_plan_id, sub.pending_quantity) = (None, None);
+            prices::catch_up(conn, op, app, sub).await?;
             return finish(conn, op, &before, sub, None).await;
         }
         State::Cancelling => {}
@@ -243,6 +251,7 @@ pub(super) async fn undo(conn: &mut Conn, op: &OpContext, sub: &mut Subscription
     let price = catalog::plan_in_force(conn, sub.plan_id, op.now).await?;
     let kind = ChangeKind::ScheduledCancellationUndone;
     changed(conn, op, (&before, sub), &price, kind, op.now).await?;
+    prices::catch_up(conn, op, app, sub).await?;
     finish(conn, op, &before, sub, None).await?;
     // While it was cancelling a missed payment changed nothing; now it does.
     if store::overdue(conn, sub).await?.is_some() { past_due(conn, op, sub).await } else { Ok(()) }
