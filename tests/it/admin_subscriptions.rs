@@ -27,7 +27,11 @@ async fn overdue(g: &Given, id: Uuid) -> Value {
             let settings = settings::load(conn).await?;
             let mut sub = lifecycle::lock(conn, op, &settings, &tenant, id).await?;
             // The worker may have been here before.
-            if sub.status == "past_due" { Ok(()) } else { transitions::past_due(conn, op, &mut sub).await }
+            if sub.status == "past_due" {
+                Ok(())
+            } else {
+                transitions::past_due(conn, op, &mut sub, op.now).await
+            }
         })
         .await
         .expect("past due");

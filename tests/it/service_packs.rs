@@ -548,12 +548,12 @@ async fn debt_and_payment_move_the_pack_and_all_its_children() {
         all.dedup();
         all
     };
-    move_child(&world, child, async |conn, op, sub| transitions::past_due(conn, op, sub).await).await;
+    move_child(&world, child, async |conn, op, sub| transitions::past_due(conn, op, sub, op.now).await).await;
     assert_eq!(states().await, ["past_due"]);
     world.cancel(&taken["id"]).await.refused(400).says(number.as_str().expect("a number"));
     // The other children were there already when their turn comes.
     let other = uuid(&taken["subscriptions"][2]["id"]);
-    move_child(&world, other, async |conn, op, sub| transitions::past_due(conn, op, sub).await).await;
+    move_child(&world, other, async |conn, op, sub| transitions::past_due(conn, op, sub, op.now).await).await;
     verified(app).await;
     let dunning = SuspensionReason::Dunning;
     move_child(&world, child, async |conn, op, sub| transitions::suspend(conn, op, sub, dunning).await).await;

@@ -58,7 +58,7 @@ async fn owe(g: &Given, id: Uuid, suspend: bool) {
     let work = async |conn: &mut scaicontrol_server::db::Conn| {
         let settings = settings::load(conn).await?;
         let mut sub = lifecycle::lock(conn, op, &settings, &g.tenant.id, id).await?;
-        transitions::past_due(conn, op, &mut sub).await?;
+        transitions::past_due(conn, op, &mut sub, op.now).await?;
         match suspend {
             true => transitions::suspend(conn, op, &mut sub, SuspensionReason::Dunning).await,
             false => Ok(()),

@@ -1077,3 +1077,4 @@ diesel::table! {
 diesel::allow_tables_to_appear_in_same_query!(subscriptions, services);
 diesel::allow_tables_to_appear_in_same_query!(subscriptions, plans);
 diesel::allow_tables_to_appear_in_same_query!(plans, services);
+diesel::allow_tables_to_appear_in_same_query!(dunning_cases, invoice_lines);

@@ -211,6 +211,8 @@ async fn bill(
 /// What else is to be known of a transition.
 #[derive(Clone, Debug, Default)]
 pub struct Cause {
+    /// Since when an invoice is overdue; none: since now.
+    pub past_due_since: Option<DateTime<Utc>>,
     /// Why it is suspended.
     pub suspension: Option<SuspensionReason>,
     /// What the canceller said.
@@ -305,7 +307,7 @@ async fn apply(
             }
             return transitions::end(conn, op, child, to, at, true).await;
         }
-        State::PastDue => child.past_due_since = Some(op.now),
+        State::PastDue => child.past_due_since = Some(cause.past_due_since.unwrap_or(op.now)),
         State::Suspended => {
             let reason = cause.suspension.unwrap_or(SuspensionReason::Dunning);
             (child.suspended_at, child.suspension_reason) = (Some(op.now), Some(reason.as_str().into()));

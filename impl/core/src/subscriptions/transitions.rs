@@ -21,6 +21,7 @@ use crate::app::Control;
 use crate::audit;
 use crate::catalog::{self, PlanPrice};
 use crate::db::Conn;
+use crate::dunning;
 use crate::error::{Error, Result};
 use crate::events::{self, Event};
 use crate::notifications::{self, Notice, Severity};
@@ -54,17 +55,23 @@ fn by(sub: &mut SubscriptionRow, event: rules::Event) -> Result<()> {
     transition(sub, to)
 }
 
-/// An invoice with a line of the subscription is overdue. Only an active one becomes past due: one that is trialing or
-/// cancelling stays what it is.
+/// An invoice with a line of the subscription is overdue, and has been since some time. Only an active one becomes past
+/// due: one that is trialing or cancelling stays what it is.
 ///
 /// Errors: 400 from every state but active.
-pub async fn past_due(conn: &mut Conn, op: &OpContext, sub: &mut SubscriptionRow) -> Result<()> {
+pub async fn past_due(
+    conn: &mut Conn,
+    op: &OpContext,
+    sub: &mut SubscriptionRow,
+    since: DateTime<Utc>,
+) -> Result<()> {
     if sub.is_child() {
-        return packs::with_pack(conn, op, sub, State::PastDue, packs::Cause::default()).await;
+        let cause = packs::Cause { past_due_since: Some(since), ..packs::Cause::default() };
+        return packs::with_pack(conn, op, sub, State::PastDue, cause).await;
     }
     let before = sub.clone();
     by(sub, rules::Event::PaymentFailed)?;
-    sub.past_due_since = Some(op.now);
+    sub.past_due_since = Some(since);
     let price = catalog::plan_in_force(conn, sub.plan_id, op.now).await?;
     changed(conn, op, (&before, sub), &price, ChangeKind::StatusChange, op.now).await?;
     finish(conn, op, &before, sub, None).await
@@ -254,7 +261,7 @@ pub(super) async fn undo(
     prices::catch_up(conn, op, app, sub).await?;
     finish(conn, op, &before, sub, None).await?;
     // While it was cancelling a missed payment changed nothing; now it does.
-    if store::overdue(conn, sub).await?.is_some() { past_due(conn, op, sub).await } else { Ok(()) }
+    dunning::catch_up(conn, op, sub).await
 }
 
 /// Brings back the subscriptions that an invoice held down on which nothing is due any more: those with a line on it, and
