@@ -70,6 +70,7 @@ async fn a_fixed_term_renews_until_it_expires() {
     let sub = g.read(made.id).await;
     assert_eq!((&sub["status"], &sub["cancelled_at"]), (&json!("expired"), &json!("2026-04-20T10:00:00Z")));
     assert_eq!(g.events(made.id).await.last().map(String::as_str), Some("cancelled"));
+    assert_eq!(g.told().await, ["subscription_ended"]);
 }
 
 #[tokio::test]

@@ -563,6 +563,9 @@ async fn debt_and_payment_move_the_pack_and_all_its_children() {
     assert_eq!(world.run().await["items_billed"], 3, "the usage of the first month, of nothing");
     ask(app, &admin, first, "mark-paid", &paid(None, "bank_transfer")).send().await.data(200);
     assert_eq!(states().await, ["active"]);
+    let resumed = "SELECT parameters->>'pack' FROM notifications WHERE message = 'pack_resumed'";
+    let resumed: String = app.db().await.query_one(resumed, &[]).await.expect("told once").get(0);
+    assert_eq!(resumed, "OFFICE");
     let lines = &world.run().await["invoices"][0]["lines"];
     assert_eq!(amounts(lines, "amount_cents"), [2250]);
     assert_eq!(

@@ -258,7 +258,8 @@ pub async fn transition(
         child.next_event_at = single::next_event(child)?;
     }
     take_over(pack)?;
-    if was == State::Suspended && to == State::Active {
+    let resumes = was == State::Suspended && to == State::Active;
+    if resumes {
         resume(conn, op, pack, at).await?;
     }
     if to.is_final() {
@@ -273,6 +274,8 @@ pub async fn transition(
     }
     if to == State::Cancelling {
         tell(conn, op, pack, "pack_cancellation_scheduled").await?;
+    } else if resumes {
+        tell(conn, op, pack, "pack_resumed").await?;
     }
     store::save(conn, op, pack).await?;
     let reason = cause.reason.as_deref();
@@ -427,7 +430,7 @@ pub fn audited<'a>(row: &'a PackSubscriptionRow, reason: Option<&'a str>) -> aud
     }
 }
 
-/// Tells the tenant that its pack ends, or has ended.
+/// Tells the tenant that its pack ends, has ended, or can be used again.
 async fn tell(conn: &mut Conn, op: &OpContext, pack: &Pack, message: &'static str) -> Result<()> {
     let row = &pack.row;
     let name = store::name(conn, row).await?;

@@ -9,7 +9,7 @@ pub use super::transitions::{recover, state, transition};
 
 use super::periods::{self, Charge};
 use super::store::{self, SubscriptionRow};
-use super::transitions::{changed, end, event, tell};
+use super::transitions::{changed, end, event, run_out, tell};
 use super::{notices, segments, view};
 use crate::audit;
 use crate::catalog::{self, PlanPrice};
@@ -90,10 +90,10 @@ pub(crate) async fn step(
     at: DateTime<Utc>,
 ) -> Result<()> {
     if state(sub)? == State::Cancelling && sub.pending_cancellation_at == Some(at) {
-        return end(conn, op, sub, State::Cancelled, at, false).await;
+        return run_out(conn, op, sub, State::Cancelled, at).await;
     }
     if sub.ends_at == Some(at) && state(sub)? == State::Active {
-        return end(conn, op, sub, State::Expired, at, false).await;
+        return run_out(conn, op, sub, State::Expired, at).await;
     }
     if state(sub)? == State::Trialing && sub.trial_ends_at == Some(at) {
         return trial_over(conn, op, settings, sub, at).await;
@@ -141,7 +141,7 @@ pub async fn start(
         events::emit(conn, op, event(sub, "subscription.activated"), &data).await?;
     }
     if state(sub)? == State::Active && is_term_over(sub, op.now) {
-        end(conn, op, sub, State::Expired, op.now, false).await?;
+        run_out(conn, op, sub, State::Expired, op.now).await?;
         sub.next_event_at = None;
     }
     store::save(conn, op, sub).await?;
@@ -196,7 +196,7 @@ async fn trial_over(
     begin(conn, op, settings, sub, &price, at).await?;
     changed(conn, op, (&before, sub), &price, ChangeKind::StatusChange, at).await?;
     if is_term_over(sub, at) {
-        end(conn, op, sub, State::Expired, at, false).await?;
+        run_out(conn, op, sub, State::Expired, at).await?;
     }
     Ok(())
 }

@@ -147,9 +147,10 @@ pub async fn resume(
     events::emit(conn, op, event(sub, "subscription.resumed"), &data).await?;
     if is_over {
         periods::close(conn, op, sub, at, false).await?;
-        end(conn, op, sub, State::Expired, at, false).await?;
+        run_out(conn, op, sub, State::Expired, at).await?;
+    } else {
+        tell(conn, op, sub, &price, (Severity::Info, "subscription_resumed"), json!({})).await?;
     }
-    tell(conn, op, sub, &price, (Severity::Info, "subscription_resumed"), json!({})).await?;
     finish(conn, op, &before, sub, None).await
 }
 
@@ -297,9 +298,25 @@ async fn recovered(conn: &mut Conn, op: &OpContext, sub: &mut SubscriptionRow) -
     if is_term_over(sub, op.now) {
         let at = cut_instant(conn, sub, op.now).await?;
         periods::close(conn, op, sub, at, false).await?;
-        end(conn, op, sub, State::Expired, at, false).await?;
+        run_out(conn, op, sub, State::Expired, at).await?;
     }
     finish(conn, op, &before, sub, None).await
+}
+
+/// The subscription ends by itself, as its tenant or its term wanted; the tenant is told, of a pack by the pack.
+pub(super) async fn run_out(
+    conn: &mut Conn,
+    op: &OpContext,
+    sub: &mut SubscriptionRow,
+    to: State,
+    at: DateTime<Utc>,
+) -> Result<()> {
+    end(conn, op, sub, to, at, false).await?;
+    if sub.is_child() {
+        return Ok(());
+    }
+    let price = catalog::plan_in_force(conn, sub.plan_id, at).await?;
+    tell(conn, op, sub, &price, (Severity::Info, "subscription_ended"), json!({"ended_at": at})).await
 }
 
 /// The subscription is over: nothing happens to it by itself any more.
