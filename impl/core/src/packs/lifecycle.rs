@@ -365,7 +365,7 @@ fn take_over(pack: &mut Pack) -> Result<()> {
     (row.current_period_start, row.current_period_end) =
         (first.current_period_start, first.current_period_end);
     (row.trial_ends_at, row.activated_at) = (first.trial_ends_at, first.activated_at);
-    (row.anchor_date, row.anchored_at) = (first.anchor_date, first.anchored_at);
+    (row.anchor_date, row.anchored_at, row.timezone) = (first.anchor_date, first.anchored_at, first.timezone);
     row.pending_cancellation_at = first.pending_cancellation_at;
     row.past_due_since = first.past_due_since;
     (row.suspended_at, row.suspension_reason) = (first.suspended_at, first.suspension_reason);

@@ -114,7 +114,7 @@ pub(super) fn is_term_over(sub: &SubscriptionRow, at: DateTime<Utc>) -> bool {
     sub.ends_at.is_some_and(|term| term <= at)
 }
 
-/// The service is ready for the tenant: a trial begins, or the first paid period.
+/// The service is ready for the tenant: a trial begins, or the first paid period, in the timezone that its partner has then.
 pub async fn start(
     conn: &mut Conn,
     op: &OpContext,
@@ -123,6 +123,7 @@ pub async fn start(
     price: &PlanPrice,
     with_trial: bool,
 ) -> Result<()> {
+    sub.timezone = store::partner_timezone(conn, op, sub).await?;
     if with_trial {
         transition(sub, State::Trialing)?;
         let ends = op.now + TimeDelta::days(i64::from(price.plan.trial_days));

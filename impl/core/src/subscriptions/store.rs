@@ -6,7 +6,7 @@ use crate::db::schema::{
 };
 use crate::db::statement::{kept, statement};
 use crate::error::{Error, Result, on_conflict};
-use crate::op::OpContext;
+use crate::op::{OpContext, Scope};
 use crate::packs;
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::prelude::*;
@@ -167,6 +167,14 @@ pub async fn owner_of(conn: &mut Conn, tenant_id: &str) -> Result<Owner> {
     let partner_id = partner_id.ok_or(Error::NotFound("tenant"))?;
     let timezone = partners::table.find(&partner_id).select(partners::timezone).first(conn).await?;
     Ok(Owner { partner_id, timezone })
+}
+
+/// The timezone of a subscription's partner as it is now.
+pub async fn partner_timezone(conn: &mut Conn, op: &OpContext, sub: &SubscriptionRow) -> Result<String> {
+    if matches!(op.scope, Scope::Tenant(_)) {
+        return Ok(owner(conn).await?.timezone);
+    }
+    Ok(partners::table.find(&sub.partner_id).select(partners::timezone).first(conn).await?)
 }
 
 /// Whether the tenant has a billing profile.
