@@ -27,7 +27,11 @@ async fn overdue(g: &Given, id: Uuid) -> Value {
             let settings = settings::load(conn).await?;
             let mut sub = lifecycle::lock(conn, op, &settings, &tenant, id).await?;
             // The worker may have been here before.
-            if sub.status == "past_due" { Ok(()) } else { transitions::past_due(conn, op, &mut sub).await }
+            if sub.status == "past_due" {
+                Ok(())
+            } else {
+                transitions::past_due(conn, op, &mut sub, op.now).await
+            }
         })
         .await
         .expect("past due");
@@ -66,6 +70,7 @@ async fn a_fixed_term_renews_until_it_expires() {
     let sub = g.read(made.id).await;
     assert_eq!((&sub["status"], &sub["cancelled_at"]), (&json!("expired"), &json!("2026-04-20T10:00:00Z")));
     assert_eq!(g.events(made.id).await.last().map(String::as_str), Some("cancelled"));
+    assert_eq!(g.told().await, ["subscription_ended"]);
 }
 
 #[tokio::test]

@@ -279,6 +279,7 @@ async fn who_looks_late_takes_each_step_and_mails_once() {
     g.app.advance(TimeDelta::zero()).await;
     assert_eq!((g.invoice(invoice).await, g.state(sub).await), ("past_due".into(), "suspended".into()));
     assert_eq!(g.past_due_at(invoice).await, instant("2026-03-24T23:00:00Z"), "whenever it is seen");
+    assert_eq!(g.subscription(sub).await["past_due_since"], "2026-03-24T23:00:00Z");
     assert_eq!(g.told().await, (1, 2));
     assert_eq!(g.count("dunning_cases WHERE reminded_day = 10 AND suspended_at IS NOT NULL").await, 1);
     g.app.advance(TimeDelta::days(30)).await;
@@ -461,6 +462,51 @@ async fn trialing_and_cancelling_ones_stay_and_are_told() {
     g.at("2026-04-08T00:00:00Z").await;
     assert_eq!(g.state(sub).await, "cancelling");
     verified(&g.app).await;
+}
+
+#[tokio::test]
+async fn who_stays_after_all_meets_the_steps_that_were_taken_meanwhile() {
+    let g = Given::start().await;
+    let (sub, invoice) = g.subscribed().await;
+    let post = async |what: &str| {
+        let path = format!("/api/v1/subscriptions/{sub}/{what}");
+        let call = g.app.call("POST", &path).token(&g.tenant.admin);
+        let call = if what == "cancel" { call.json(&json!({"reason": "too dear"})) } else { call };
+        call.send().await.data(200)
+    };
+    post("cancel").await;
+    g.at("2026-04-08T00:00:00Z").await;
+    assert_eq!(g.state(sub).await, "cancelling");
+    assert_eq!(g.count("dunning_cases WHERE suspended_at IS NOT NULL").await, 1, "of nothing");
+    let suspended = "notifications WHERE message = 'invoice_unpaid_suspended'";
+    assert_eq!(g.count(suspended).await, 0);
+    let stays = post("reactivate").await;
+    assert_eq!((&stays["status"], &stays["suspension_reason"]), (&json!("suspended"), &json!("dunning")));
+    assert_eq!(stays["past_due_since"], "2026-03-24T23:00:00Z");
+    assert_eq!(g.count(suspended).await, 1);
+    assert_eq!(events(&g.app, "subscription.suspended").await.len(), 1);
+    g.pay(invoice, None).await;
+    assert_eq!(g.state(sub).await, "active");
+    verified(&g.app).await;
+}
+
+#[tokio::test]
+async fn who_stays_before_the_suspension_is_suspended_on_its_day() {
+    let g = Given::start().await;
+    let (sub, _) = g.subscribed().await;
+    let path = format!("/api/v1/subscriptions/{sub}");
+    let asked = json!({"reason": "too dear"});
+    let cancel = g.app.call("POST", &format!("{path}/cancel")).token(&g.tenant.admin).json(&asked);
+    cancel.send().await.data(200);
+    g.at("2026-03-28T12:00:00Z").await;
+    let stays = g.app.call("POST", &format!("{path}/reactivate")).token(&g.tenant.admin).send().await;
+    let stays = stays.data(200);
+    assert_eq!(
+        (&stays["status"], &stays["past_due_since"]),
+        (&json!("past_due"), &json!("2026-03-24T23:00:00Z"))
+    );
+    g.at("2026-04-07T22:00:00Z").await;
+    assert_eq!(g.state(sub).await, "suspended");
 }
 
 #[tokio::test]

@@ -124,3 +124,25 @@ async fn who_has_cancelled_a_pack_is_not_told() {
     assert_eq!(told(&world.app, "pack_price_change").await.len(), 0);
     assert_eq!(count(&world.app, "mails WHERE kind = 'renewal_price_change'").await, 0);
 }
+
+#[tokio::test]
+async fn in_a_trial_a_dearer_plan_is_news_too_and_the_end_of_it_tells_what_is_charged() {
+    let world = world().await;
+    given::patience(&world.app).await;
+    let fields = json!({"discount_type": "percentage", "discount_percentage": "10", "trial_days": 14});
+    world.pack("office", 2, fields).await;
+    world.take(&world.tenant, "office").await;
+    let path = format!("/api/v1/admin/catalog/plans/{}", world.plans[0].id);
+    world.change(&path, json!({"base_price_cents": 5000})).await;
+    let notices = told(&world.app, "pack_price_change").await;
+    assert_eq!(notices.len(), 1);
+    assert_eq!((&notices[0]["old_cents"], &notices[0]["new_cents"]), (&json!(3600), &json!(5400)));
+    // The trial ends on 24 March; the first month keeps the old price.
+    assert_eq!(notices[0]["from_date"], "2026-04-24");
+    world.app.live_to(instant("2026-03-24T12:00:00Z")).await;
+    let (_, text) = world.mail("trial_ending").await;
+    assert!(text.contains("€36.00 a month"), "{text}");
+    assert_eq!(world.billed().await, 3600);
+    world.app.live_to(instant("2026-04-25T12:00:00Z")).await;
+    assert_eq!(world.billed().await, 5400);
+}

@@ -248,6 +248,21 @@ async fn what_is_scheduled_is_replaced_dropped_and_undone() {
 }
 
 #[tokio::test]
+async fn the_end_that_a_tenant_scheduled_is_told_when_it_comes() {
+    let g = start().await;
+    let plan = g.plan("pro", json!({"base_price_cents": 1000})).await;
+    let id = g.subscribed(&plan).await;
+    g.ask(id, "cancel", &json!({})).send().await.data(200);
+    g.at("2026-04-09T21:59:59Z").await;
+    g.billed().await;
+    assert!(g.told().await.is_empty());
+    g.at("2026-04-10T09:00:00Z").await;
+    g.billed().await;
+    assert_eq!(g.read(id).await["status"], "cancelled");
+    assert_eq!(g.told().await, ["subscription_ended"]);
+}
+
+#[tokio::test]
 async fn two_upgrades_in_one_day_then_an_end_with_credit() {
     let g = start().await;
     let one = g.plan("one", json!({"base_price_cents": 1000})).await;

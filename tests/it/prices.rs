@@ -7,6 +7,7 @@ use scaicontrol_server::subscriptions::prices;
 use scaicontrol_tests::TestApp;
 use scaicontrol_tests::given::{self, Plan, Service, Tenant};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 struct Given {
     app: TestApp,
@@ -37,6 +38,19 @@ impl Given {
 
     async fn told(&self, message: &str) -> Vec<Value> {
         told(&self.app, message).await
+    }
+
+    /// What the tenant does to its subscription.
+    async fn ask(&self, id: Uuid, what: &str, asked: Value) {
+        let path = format!("/api/v1/subscriptions/{id}/{what}");
+        let call = self.app.call("POST", &path).token(&self.tenant.admin);
+        let call = if asked.is_null() { call } else { call.json(&asked) };
+        call.send().await.expect(200);
+    }
+
+    async fn mrr(&self, id: Uuid) -> i64 {
+        let sql = "SELECT mrr_amount_cents FROM subscriptions WHERE subscription_id = $1";
+        self.app.db().await.query_one(sql, &[&id]).await.expect("it").get(0)
     }
 }
 
@@ -125,6 +139,84 @@ async fn a_trial_is_told_of_what_it_will_pay() {
     // The trial ends on 24 March; the first month keeps the old price, the second begins on 24 April.
     assert_eq!((told.len(), &told[0]["from_date"]), (1, &json!("2026-04-24")));
     assert_eq!((&told[0]["old_cents"], &told[0]["new_cents"]), (&json!(4900), &json!(5900)));
+}
+
+#[tokio::test]
+async fn who_stays_after_all_is_told_then_and_has_thirty_days_from_then_on() {
+    let g = Given::start().await;
+    given::patience(&g.app).await;
+    let plan = given::plan(&g.app, &g.service, "pro", 1000).await;
+    given::tiers(&g.app, &plan, &json!([flat("api_calls", "2")])).await;
+    let id = given::subscription(&g.app, &g.tenant, &plan, 1).await;
+    g.now().await;
+    g.ask(id, "cancel", json!({})).await;
+    given::tiers(&g.app, &plan, &json!([flat("api_calls", "3")])).await;
+    g.price(&plan, 1500).await;
+    assert_eq!(count(&g.app, "mails WHERE kind = 'renewal_price_change'").await, 0, "it ends before");
+    g.app.live_to(instant("2026-03-20T22:00:00Z")).await;
+    g.ask(id, "reactivate", Value::Null).await;
+    let base = g.told("renewal_price_change").await;
+    // Thirty days from the change the renewal of 10 April would take the new price; thirty days from now it does not.
+    assert_eq!((base.len(), &base[0]["from_date"]), (1, &json!("2026-05-10")));
+    assert_eq!((&base[0]["old_cents"], &base[0]["new_cents"]), (&json!(1000), &json!(1500)));
+    let usage = g.told("usage_price_change").await;
+    assert_eq!((usage.len(), &usage[0]["from_date"]), (1, &json!("2026-05-10")));
+    // An announcer that comes by late does not tell it again, and who goes and stays again gains nothing by it.
+    let again = "UPDATE price_announcements SET finished_at = NULL, after_tenant_id = NULL, after_subscription_id = NULL";
+    g.app.db().await.batch_execute(again).await.expect("again");
+    g.now().await;
+    g.app.live_to(instant("2026-04-01T22:00:00Z")).await;
+    g.ask(id, "cancel", json!({})).await;
+    g.ask(id, "reactivate", Value::Null).await;
+    assert_eq!(count(&g.app, "mails WHERE kind = 'renewal_price_change'").await, 1);
+    for (time, cents) in [("2026-04-11T12:00:00Z", 1000), ("2026-05-11T12:00:00Z", 1500)] {
+        g.app.live_to(instant(time)).await;
+        assert_eq!(g.mrr(id).await, cents, "{time}");
+    }
+    let versions = "SELECT plan_version FROM segments WHERE subscription_id = $1 ORDER BY starts_at";
+    let rows = g.app.db().await.query(versions, &[&id]).await.expect("segments");
+    assert_eq!(rows.iter().map(|row| row.get(0)).collect::<Vec<i32>>(), [2, 2, 4]);
+}
+
+#[tokio::test]
+async fn who_stays_before_the_announcer_came_is_told_by_it() {
+    let g = Given::start().await;
+    let plan = given::plan(&g.app, &g.service, "pro", 1000).await;
+    let id = given::subscription(&g.app, &g.tenant, &plan, 1).await;
+    g.ask(id, "cancel", json!({})).await;
+    let path = format!("/api/v1/admin/catalog/plans/{}", plan.id);
+    let operator = g.app.operator("super_admin");
+    let asked = json!({"base_price_cents": 1500});
+    g.app.control().clock.set(instant("2026-03-20T22:00:00Z"));
+    g.app.call("PUT", &path).token(&operator).json(&asked).send().await.expect(200);
+    g.ask(id, "reactivate", Value::Null).await;
+    g.now().await;
+    let told = g.told("renewal_price_change").await;
+    assert_eq!((told.len(), &told[0]["from_date"]), (1, &json!("2026-05-10")));
+}
+
+#[tokio::test]
+async fn a_scheduled_change_is_told_what_it_comes_to_and_an_undone_one_what_it_stays_with() {
+    let g = Given::start().await;
+    let big = given::plan(&g.app, &g.service, "big", 9000).await;
+    let small = given::plan(&g.app, &g.service, "small", 3000).await;
+    let id = given::subscription(&g.app, &g.tenant, &big, 1).await;
+    g.ask(id, "change-plan", json!({"plan_id": small.id, "quantity": 2, "timing": "period_end"})).await;
+    g.app.advance_to(instant("2026-03-15T09:00:00Z")).await;
+    g.price(&big, 9500).await;
+    assert_eq!(g.told("renewal_price_change").await.len(), 0, "it leaves that plan");
+    g.price(&small, 3500).await;
+    let told = g.told("renewal_price_change").await;
+    assert_eq!((told.len(), &told[0]["plan"]), (1, &json!("SMALL")));
+    assert_eq!((&told[0]["old_cents"], &told[0]["new_cents"]), (&json!(6000), &json!(7000)));
+    assert_eq!(told[0]["from_date"], "2026-04-10", "from the change on");
+    g.app.advance_to(instant("2026-03-16T09:00:00Z")).await;
+    g.ask(id, "reactivate", Value::Null).await;
+    let told = g.told("renewal_price_change").await;
+    assert_eq!((told.len(), &told[1]["plan"]), (2, &json!("BIG")));
+    assert_eq!((&told[1]["old_cents"], &told[1]["new_cents"]), (&json!(9000), &json!(9500)));
+    assert_eq!(told[1]["from_date"], "2026-05-10");
+    assert_eq!(count(&g.app, "mails WHERE kind = 'renewal_price_change'").await, 2);
 }
 
 /// Subscriptions of many tenants, copies of the one that is there.

@@ -548,12 +548,12 @@ async fn debt_and_payment_move_the_pack_and_all_its_children() {
         all.dedup();
         all
     };
-    move_child(&world, child, async |conn, op, sub| transitions::past_due(conn, op, sub).await).await;
+    move_child(&world, child, async |conn, op, sub| transitions::past_due(conn, op, sub, op.now).await).await;
     assert_eq!(states().await, ["past_due"]);
     world.cancel(&taken["id"]).await.refused(400).says(number.as_str().expect("a number"));
     // The other children were there already when their turn comes.
     let other = uuid(&taken["subscriptions"][2]["id"]);
-    move_child(&world, other, async |conn, op, sub| transitions::past_due(conn, op, sub).await).await;
+    move_child(&world, other, async |conn, op, sub| transitions::past_due(conn, op, sub, op.now).await).await;
     verified(app).await;
     let dunning = SuspensionReason::Dunning;
     move_child(&world, child, async |conn, op, sub| transitions::suspend(conn, op, sub, dunning).await).await;
@@ -563,6 +563,9 @@ async fn debt_and_payment_move_the_pack_and_all_its_children() {
     assert_eq!(world.run().await["items_billed"], 3, "the usage of the first month, of nothing");
     ask(app, &admin, first, "mark-paid", &paid(None, "bank_transfer")).send().await.data(200);
     assert_eq!(states().await, ["active"]);
+    let resumed = "SELECT parameters->>'pack' FROM notifications WHERE message = 'pack_resumed'";
+    let resumed: String = app.db().await.query_one(resumed, &[]).await.expect("told once").get(0);
+    assert_eq!(resumed, "OFFICE");
     let lines = &world.run().await["invoices"][0]["lines"];
     assert_eq!(amounts(lines, "amount_cents"), [2250]);
     assert_eq!(
@@ -672,4 +675,21 @@ async fn the_proof_finds_what_does_not_agree_about_packs() {
     ] {
         assert!(db.batch_execute(sql).await.is_err(), "{sql}");
     }
+}
+
+#[tokio::test]
+async fn what_happens_to_a_pack_by_itself_is_in_the_log() {
+    let world = world().await;
+    world.pack("office", 2, json!({"trial_days": 14})).await;
+    let taken = world.take(&world.tenant, "office").await;
+    world.to("2026-03-25T00:00:00Z").await;
+    world.run().await;
+    world.cancel(&taken["id"]).await.data(200);
+    world.to("2026-04-25T00:00:00Z").await;
+    world.run().await;
+    let sql = "SELECT before->'row'->>'status', after->'row'->>'status' FROM audit_log
+        WHERE object_type = 'pack_subscription' AND before IS NOT NULL ORDER BY id";
+    let rows = world.app.db().await.query(sql, &[]).await.expect("the log");
+    let moves: Vec<(&str, &str)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(moves, [("trialing", "active"), ("active", "cancelling"), ("cancelling", "cancelled")]);
 }

@@ -2,6 +2,7 @@
 use crate::plan_changes::{Given, start};
 use crate::support::verified;
 use scaicontrol_domain::subscription::SuspensionReason;
+use scaicontrol_server::catalog;
 use scaicontrol_server::op::OpContext;
 use scaicontrol_server::settings;
 use scaicontrol_server::subscriptions::{lifecycle, transitions};
@@ -58,7 +59,7 @@ async fn owe(g: &Given, id: Uuid, suspend: bool) {
     let work = async |conn: &mut scaicontrol_server::db::Conn| {
         let settings = settings::load(conn).await?;
         let mut sub = lifecycle::lock(conn, op, &settings, &g.tenant.id, id).await?;
-        transitions::past_due(conn, op, &mut sub).await?;
+        transitions::past_due(conn, op, &mut sub, op.now).await?;
         match suspend {
             true => transitions::suspend(conn, op, &mut sub, SuspensionReason::Dunning).await,
             false => Ok(()),
@@ -100,5 +101,33 @@ async fn every_state_refuses_what_it_does_not_allow() {
         }
         assert_eq!(g.events(id).await, events, "{state}");
     }
+    verified(&g.app).await;
+}
+
+#[tokio::test]
+async fn the_timezone_is_that_of_the_start() {
+    let mut g = start().await;
+    let other = crate::support::service(&g.app, "slow").await;
+    let slow = given::plan(&g.app, &other, "pro", 1000).await;
+    let set = "UPDATE services SET provisioning = '{\"provision_path\": \"/setup\"}', base_url = 'https://slow.example.com' WHERE slug = 'slow'";
+    g.app.db().await.execute(set, &[]).await.expect("it must be set up");
+    let id = make(&mut g, "pending", &slow, &slow, &slow).await;
+    assert_eq!(g.read(id).await["timezone"], Value::Null);
+    let moved = json!({"timezone": "America/New_York"});
+    let partner = g.app.call("PATCH", "/api/v1/admin/partners/prt_north").token(&g.admin).json(&moved);
+    partner.send().await.expect(200);
+    // As the end of its provisioning will.
+    let control = g.app.control();
+    let op = &OpContext::system(&control.clock, &control.ids, "provisioning");
+    let work = async |conn: &mut scaicontrol_server::db::Conn| {
+        let settings = settings::load(conn).await?;
+        let mut sub = lifecycle::lock(conn, op, &settings, &g.tenant.id, id).await?;
+        let price = catalog::plan_in_force(conn, sub.plan_id, op.now).await?;
+        lifecycle::start(conn, op, &settings, &mut sub, &price, false).await
+    };
+    control.db.tx(op, "start", work).await.expect("it starts");
+    let sub = g.read(id).await;
+    assert_eq!((&sub["status"], &sub["timezone"]), (&json!("active"), &json!("America/New_York")));
+    assert_eq!(sub["current_period_end"], "2026-04-10T04:00:00Z", "midnight there");
     verified(&g.app).await;
 }

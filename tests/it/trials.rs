@@ -8,7 +8,7 @@ use scaicontrol_server::op::{OpContext, Scope};
 use scaicontrol_server::settings::load;
 use scaicontrol_server::subscriptions::{notices, store};
 use scaicontrol_tests::TestApp;
-use scaicontrol_tests::given::{self, Service, Tenant};
+use scaicontrol_tests::given::{self, Plan, Service, Tenant};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -165,4 +165,65 @@ async fn without_a_contact_there_is_a_notification_alone() {
     g.app.db().await.batch_execute("UPDATE billing_profiles SET contact_email = NULL").await.expect("gone");
     g.app.advance_to(instant("2026-03-17T09:00:00Z")).await;
     assert_eq!(g.told().await, (0, 1, 1));
+}
+
+impl Given {
+    async fn price(&self, plan: &Plan, cents: i64) {
+        let path = format!("/api/v1/admin/catalog/plans/{}", plan.id);
+        let operator = self.app.operator("super_admin");
+        let asked = json!({"base_price_cents": cents});
+        self.app.call("PUT", &path).token(&operator).json(&asked).send().await.expect(200);
+    }
+
+    async fn read(&self, id: Uuid) -> Value {
+        let path = format!("/api/v1/subscriptions/{id}");
+        self.app.call("GET", &path).token(&self.tenant.admin).send().await.data(200)
+    }
+
+    /// What each base price so far was.
+    async fn billed(&self) -> Vec<i64> {
+        let sql = "SELECT amount_cents FROM invoice_lines WHERE kind = 'base' ORDER BY line_item_id";
+        let rows = self.app.db().await.query(sql, &[]).await.expect("lines");
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+}
+
+#[tokio::test]
+async fn the_price_that_is_told_is_the_one_that_is_charged() {
+    let g = Given::start().await;
+    given::patience(&g.app).await;
+    let plan = given::plan_with(&g.app, &g.service, "pro", json!({"trial_days": 14})).await;
+    given::subscription(&g.app, &g.tenant, &plan, 1).await;
+    g.app.live_to(instant("2026-03-12T09:00:00Z")).await;
+    // Less than thirty days before the end of the trial.
+    g.price(&plan, 5900).await;
+    g.app.live_to(instant("2026-03-24T12:00:00Z")).await;
+    let sql = "SELECT text_body FROM mails WHERE kind = 'trial_ending'";
+    let rows = g.app.db().await.query(sql, &[]).await.expect("mails");
+    let texts: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(texts.len(), 3);
+    assert!(texts.iter().all(|text| text.contains("€49.00 a month")), "{texts:?}");
+    assert_eq!(g.billed().await, [4900]);
+}
+
+#[tokio::test]
+async fn a_price_that_came_in_a_long_trial_is_recurring_revenue_from_its_end_on() {
+    let g = Given::start().await;
+    given::patience(&g.app).await;
+    let fields = json!({"trial_days": 60, "base_price_cents": 1000});
+    let plan = given::plan_with(&g.app, &g.service, "pro", fields).await;
+    let id = given::subscription(&g.app, &g.tenant, &plan, 1).await;
+    g.app.live_to(instant("2026-03-20T09:00:00Z")).await;
+    g.price(&plan, 2000).await;
+    assert_eq!(g.read(id).await["mrr_amount_cents"], 1000);
+    g.app.live_to(instant("2026-05-09T12:00:00Z")).await;
+    let sub = g.read(id).await;
+    assert_eq!((&sub["status"], &sub["mrr_amount_cents"]), (&json!("active"), &json!(2000)));
+    assert_eq!(g.billed().await, [2000]);
+    let began = &events(&g.app, "subscription.changed").await[0];
+    assert_eq!(
+        (&began["previous_mrr_amount_cents"], &began["mrr_amount_cents"]),
+        (&json!(1000), &json!(2000))
+    );
+    verified(&g.app).await;
 }

@@ -102,17 +102,22 @@ pub async fn plan_version(conn: &mut Conn, plan_id: Uuid, version: i32) -> Resul
 }
 
 /// The version that a running subscription takes for what begins at `at`: the newest that was known 30 days before, so
-/// that it could be told; never one older than the `running` version, which it has paid for already.
+/// that it could be told; never one older than the `running` version, which it has paid for already. One that was told late,
+/// at `told`, knew of nothing newer before.
 ///
 /// Errors: 404 for an unknown plan or version.
 pub async fn renewal_version(
     conn: &mut Conn,
     plan_id: Uuid,
     running: i32,
+    told: Option<DateTime<Utc>>,
     at: DateTime<Utc>,
 ) -> Result<PlanPrice> {
-    let known =
-        store::versions_in_force(conn, &[plan_id], at - TimeDelta::days(PRICE_NOTICE_DAYS)).await?.pop();
+    let notice = at - TimeDelta::days(PRICE_NOTICE_DAYS);
+    if told.is_some_and(|told| notice < told) {
+        return plan_version(conn, plan_id, running).await;
+    }
+    let known = store::versions_in_force(conn, &[plan_id], notice).await?.pop();
     let known = known.ok_or(Error::NotFound("plan"))?;
     plan_version(conn, plan_id, known.version.max(running)).await
 }

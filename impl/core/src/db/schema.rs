@@ -834,6 +834,8 @@ diesel::table! {
         next_event_at -> Nullable<Timestamptz>,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        prices_untold -> Bool,
+        prices_told_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -1076,3 +1078,4 @@ diesel::table! {
 diesel::allow_tables_to_appear_in_same_query!(subscriptions, services);
 diesel::allow_tables_to_appear_in_same_query!(subscriptions, plans);
 diesel::allow_tables_to_appear_in_same_query!(plans, services);
+diesel::allow_tables_to_appear_in_same_query!(dunning_cases, invoice_lines);

@@ -217,7 +217,7 @@ async fn fall_behind(
 ) -> Result<()> {
     for sub in subs {
         if transitions::state(sub)? == State::Active {
-            transitions::past_due(conn, op, sub).await?;
+            transitions::past_due(conn, op, sub, case.past_due_at).await?;
         }
         if is_new && sub.pack_subscription_id.is_none() {
             sub.event_sequence += 1;
@@ -254,6 +254,21 @@ async fn suspend(
         tell(conn, op, row, (Severity::Critical, "invoice_unpaid_suspended"), json!({})).await?;
     }
     Ok(())
+}
+
+/// A subscription stays that was to end, under its lock: what became overdue meanwhile makes it past due, since the first
+/// of it was, and suspends it where that step was taken already. A later one finds it as any other.
+pub async fn catch_up(conn: &mut Conn, op: &OpContext, sub: &mut SubscriptionRow) -> Result<()> {
+    if subscriptions::store::overdue(conn, sub).await?.is_none() {
+        return Ok(());
+    }
+    let cases = store::open_cases(conn, sub).await?;
+    // A payment that was reversed just now has no case yet.
+    let since = cases.first().map_or(op.now, |case| case.past_due_at);
+    transitions::past_due(conn, op, sub, since).await?;
+    let Some(case) = cases.iter().find(|case| case.suspended_at.is_some()) else { return Ok(()) };
+    let row = invoices::get(conn, case.invoice_id).await?;
+    suspend(conn, op, &row, std::slice::from_mut(sub)).await
 }
 
 async fn cancel(

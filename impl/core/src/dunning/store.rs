@@ -1,9 +1,10 @@
 //! SQL of unpaid invoices and their cases.
 use crate::billing::store::InvoiceRow;
 use crate::db::Conn;
-use crate::db::schema::{dunning_cases, platform_settings};
+use crate::db::schema::{dunning_cases, invoice_lines, platform_settings};
 use crate::db::statement::{kept, statement};
 use crate::error::Result;
+use crate::subscriptions::store::SubscriptionRow;
 use crate::workers::NextDue;
 use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
@@ -120,6 +121,19 @@ pub async fn open_case(conn: &mut Conn, invoice: &InvoiceRow) -> Result<Option<C
         .filter(t::ended_at.is_null())
         .select(Case::as_select());
     Ok(case.first(conn).await.optional()?)
+}
+
+/// The open cases of the invoices with a line of a subscription that stands alone, the oldest first.
+pub async fn open_cases(conn: &mut Conn, sub: &SubscriptionRow) -> Result<Vec<Case>> {
+    use dunning_cases as t;
+    let on = invoice_lines::table
+        .filter(invoice_lines::tenant_id.eq(&sub.tenant_id))
+        .filter(invoice_lines::subscription_id.eq(sub.subscription_id))
+        .select(invoice_lines::invoice_id);
+    let cases = t::table
+        .filter(t::tenant_id.eq(&sub.tenant_id).and(t::ended_at.is_null()).and(t::invoice_id.eq_any(on)))
+        .order((t::past_due_at, t::invoice_id));
+    Ok(cases.select(Case::as_select()).load(conn).await?)
 }
 
 /// Adds a case.

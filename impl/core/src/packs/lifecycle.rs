@@ -61,14 +61,21 @@ pub async fn advance(
     pack: &mut Pack,
     until: DateTime<Utc>,
 ) -> Result<()> {
-    let mut changed = false;
-    for _ in 0..STEPS_MAX {
+    let next = |pack: &Pack| {
         let next = pack.children.iter().filter_map(|child| child.next_event_at).min();
-        let Some(at) = next.filter(|at| *at <= until) else {
-            return if changed { store::save(conn, op, pack).await } else { Ok(()) };
+        next.filter(|at| *at <= until)
+    };
+    let Some(before) = next(pack).map(|_| pack.clone()) else { return Ok(()) };
+    for _ in 0..STEPS_MAX {
+        let Some(at) = next(pack) else {
+            store::save(conn, op, pack).await?;
+            // As for any other subscription: what a person would ask about is in the log.
+            if before.row.status != pack.row.status {
+                audit::record(conn, op, audited(&pack.row, None), Some(&before), Some(&*pack)).await?;
+            }
+            return Ok(());
         };
         step(conn, op, settings, pack, at).await?;
-        changed = true;
     }
     let id = pack.row.pack_subscription_id;
     Err(Error::internal(format!("pack subscription {id} has more than {STEPS_MAX} steps to take")))
@@ -204,6 +211,8 @@ async fn bill(
 /// What else is to be known of a transition.
 #[derive(Clone, Debug, Default)]
 pub struct Cause {
+    /// Since when an invoice is overdue; none: since now.
+    pub past_due_since: Option<DateTime<Utc>>,
     /// Why it is suspended.
     pub suspension: Option<SuspensionReason>,
     /// What the canceller said.
@@ -249,7 +258,8 @@ pub async fn transition(
         child.next_event_at = single::next_event(child)?;
     }
     take_over(pack)?;
-    if was == State::Suspended && to == State::Active {
+    let resumes = was == State::Suspended && to == State::Active;
+    if resumes {
         resume(conn, op, pack, at).await?;
     }
     if to.is_final() {
@@ -264,6 +274,8 @@ pub async fn transition(
     }
     if to == State::Cancelling {
         tell(conn, op, pack, "pack_cancellation_scheduled").await?;
+    } else if resumes {
+        tell(conn, op, pack, "pack_resumed").await?;
     }
     store::save(conn, op, pack).await?;
     let reason = cause.reason.as_deref();
@@ -298,7 +310,7 @@ async fn apply(
             }
             return transitions::end(conn, op, child, to, at, true).await;
         }
-        State::PastDue => child.past_due_since = Some(op.now),
+        State::PastDue => child.past_due_since = Some(cause.past_due_since.unwrap_or(op.now)),
         State::Suspended => {
             let reason = cause.suspension.unwrap_or(SuspensionReason::Dunning);
             (child.suspended_at, child.suspension_reason) = (Some(op.now), Some(reason.as_str().into()));
@@ -353,7 +365,7 @@ fn take_over(pack: &mut Pack) -> Result<()> {
     (row.current_period_start, row.current_period_end) =
         (first.current_period_start, first.current_period_end);
     (row.trial_ends_at, row.activated_at) = (first.trial_ends_at, first.activated_at);
-    (row.anchor_date, row.anchored_at) = (first.anchor_date, first.anchored_at);
+    (row.anchor_date, row.anchored_at, row.timezone) = (first.anchor_date, first.anchored_at, first.timezone);
     row.pending_cancellation_at = first.pending_cancellation_at;
     row.past_due_since = first.past_due_since;
     (row.suspended_at, row.suspension_reason) = (first.suspended_at, first.suspension_reason);
@@ -418,7 +430,7 @@ pub fn audited<'a>(row: &'a PackSubscriptionRow, reason: Option<&'a str>) -> aud
     }
 }
 
-/// Tells the tenant that its pack ends, or has ended.
+/// Tells the tenant that its pack ends, has ended, or can be used again.
 async fn tell(conn: &mut Conn, op: &OpContext, pack: &Pack, message: &'static str) -> Result<()> {
     let row = &pack.row;
     let name = store::name(conn, row).await?;

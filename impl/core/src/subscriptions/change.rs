@@ -8,7 +8,7 @@
 use super::periods::{self, Charge, cut_instant, interval};
 use super::store::SubscriptionRow;
 use super::transitions::{changed, finish, state, tell};
-use super::{answer, billed, lock_own, segments};
+use super::{answer, billed, lock_own, prices, segments};
 use crate::app::Control;
 use crate::catalog::{self, PlanPrice, PlanRow};
 use crate::db::Conn;
@@ -47,7 +47,7 @@ pub async fn change_plan(
     body: &ChangePlanRequest,
     by: By,
 ) -> Result<ChangePlanResponse> {
-    let work = async |conn: &mut Conn| change(conn, op, subscription_id, body, by).await;
+    let work = async |conn: &mut Conn| change(conn, op, app, subscription_id, body, by).await;
     // What was only tried is not kept for a repeat either.
     if body.dry_run.unwrap_or(false) {
         return app.db.dry_run(op, work).await;
@@ -67,6 +67,7 @@ struct Wanted {
 async fn change(
     conn: &mut Conn,
     op: &OpContext,
+    app: &Control,
     subscription_id: Uuid,
     body: &ChangePlanRequest,
     by: By,
@@ -101,6 +102,7 @@ async fn change(
         let more = json!({"quantity": wanted.quantity, "effective_at": proration.effective_at});
         tell(conn, op, &sub, &wanted.price, (Severity::Info, "subscription_changed_by_admin"), more).await?;
     }
+    prices::catch_up(conn, op, app, &mut sub).await?;
     finish(conn, op, &before, &mut sub, None).await?;
     Ok(ChangePlanResponse { subscription: answer(conn, &sub).await?, proration })
 }
@@ -183,7 +185,8 @@ fn nothing(effective_at: DateTime<Utc>) -> Proration {
 /// Takes over what is wanted; what was scheduled before is dropped.
 fn take(sub: &mut SubscriptionRow, wanted: &Wanted) {
     let row = &wanted.row;
-    (sub.plan_id, sub.quantity, sub.mrr_amount_cents) = (row.plan_id, row.quantity, row.mrr_amount_cents);
+    sub.take_plan(row.plan_id);
+    (sub.quantity, sub.mrr_amount_cents) = (row.quantity, row.mrr_amount_cents);
     sub.billing_period.clone_from(&row.billing_period);
     (sub.pending_plan_id, sub.pending_quantity) = (None, None);
 }

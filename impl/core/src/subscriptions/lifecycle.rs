@@ -9,7 +9,7 @@ pub use super::transitions::{recover, state, transition};
 
 use super::periods::{self, Charge};
 use super::store::{self, SubscriptionRow};
-use super::transitions::{changed, end, event, tell};
+use super::transitions::{changed, end, event, run_out, tell};
 use super::{notices, segments, view};
 use crate::audit;
 use crate::catalog::{self, PlanPrice};
@@ -90,10 +90,10 @@ pub(crate) async fn step(
     at: DateTime<Utc>,
 ) -> Result<()> {
     if state(sub)? == State::Cancelling && sub.pending_cancellation_at == Some(at) {
-        return end(conn, op, sub, State::Cancelled, at, false).await;
+        return run_out(conn, op, sub, State::Cancelled, at).await;
     }
     if sub.ends_at == Some(at) && state(sub)? == State::Active {
-        return end(conn, op, sub, State::Expired, at, false).await;
+        return run_out(conn, op, sub, State::Expired, at).await;
     }
     if state(sub)? == State::Trialing && sub.trial_ends_at == Some(at) {
         return trial_over(conn, op, settings, sub, at).await;
@@ -114,7 +114,7 @@ pub(super) fn is_term_over(sub: &SubscriptionRow, at: DateTime<Utc>) -> bool {
     sub.ends_at.is_some_and(|term| term <= at)
 }
 
-/// The service is ready for the tenant: a trial begins, or the first paid period.
+/// The service is ready for the tenant: a trial begins, or the first paid period, in the timezone that its partner has then.
 pub async fn start(
     conn: &mut Conn,
     op: &OpContext,
@@ -123,6 +123,7 @@ pub async fn start(
     price: &PlanPrice,
     with_trial: bool,
 ) -> Result<()> {
+    sub.timezone = store::partner_timezone(conn, op, sub).await?;
     if with_trial {
         transition(sub, State::Trialing)?;
         let ends = op.now + TimeDelta::days(i64::from(price.plan.trial_days));
@@ -141,7 +142,7 @@ pub async fn start(
         events::emit(conn, op, event(sub, "subscription.activated"), &data).await?;
     }
     if state(sub)? == State::Active && is_term_over(sub, op.now) {
-        end(conn, op, sub, State::Expired, op.now, false).await?;
+        run_out(conn, op, sub, State::Expired, op.now).await?;
         sub.next_event_at = None;
     }
     store::save(conn, op, sub).await?;
@@ -191,10 +192,12 @@ async fn trial_over(
     let price = segments::price_at(conn, sub, at).await?;
     let before = sub.clone();
     transition(sub, State::Active)?;
+    // The price may have changed since the trial began.
+    sub.mrr_amount_cents = monthly(price.base_price_cents, sub)?;
     begin(conn, op, settings, sub, &price, at).await?;
     changed(conn, op, (&before, sub), &price, ChangeKind::StatusChange, at).await?;
     if is_term_over(sub, at) {
-        end(conn, op, sub, State::Expired, at, false).await?;
+        run_out(conn, op, sub, State::Expired, at).await?;
     }
     Ok(())
 }
@@ -211,7 +214,8 @@ async fn apply_pending(
         return Ok(());
     }
     let before = sub.clone();
-    (sub.plan_id, sub.quantity) = (plan_id.unwrap_or(sub.plan_id), quantity.unwrap_or(sub.quantity));
+    sub.take_plan(plan_id.unwrap_or(sub.plan_id));
+    sub.quantity = quantity.unwrap_or(sub.quantity);
     let price = segments::base_price_at(conn, sub, at).await?;
     if sub.billing_period != price.plan.billing_period {
         sub.billing_period.clone_from(&price.plan.billing_period);

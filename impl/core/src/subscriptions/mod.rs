@@ -144,6 +144,8 @@ pub(crate) fn new_row(op: &OpContext, price: &catalog::PlanPrice, asked: New<'_>
         next_event_at: None,
         created_at: op.now,
         updated_at: op.now,
+        prices_untold: false,
+        prices_told_at: None,
     };
     row.mrr_amount_cents = periods::monthly_of_order(price.base_price_cents, &row)?;
     Ok(row)
@@ -218,7 +220,7 @@ pub async fn reactivate(
         .once(op, "subscription_reactivate", async |conn| {
             let settings = settings::load(conn).await?;
             let mut sub = lock_own(conn, op, &settings, subscription_id).await?;
-            transitions::undo(conn, op, &mut sub).await?;
+            transitions::undo(conn, op, app, &mut sub).await?;
             answer(conn, &sub).await
         })
         .await

@@ -4,26 +4,29 @@
 //! goes through the subscriptions page by page, in the order of their keys; each page, with how far it came, is one transaction, so that a
 //! crash repeats nothing and leaves out nobody. Each subscriber is told what it pays now and will pay, and from when on:
 //! from its first period, or usage month, that begins thirty days after the change. Those who would never get there (they
-//! end before, or began under the new version) are not told.
+//! end before, or began under the new version) are not told. Of these, those who are about to leave the plan by their own
+//! wish may change their mind: it is written down that they were not told, and when they stay they are ([`catch_up`]), and
+//! have their thirty days from then on. Who is about to come to the plan pays what it costs when it comes, and is told that.
+use super::lifecycle::is_term_over;
 use super::notices::{period_price, unit};
 use super::store::{self, SubscriptionRow};
 use super::{billed, periods, transitions};
 use crate::app::Control;
 use crate::audit;
 use crate::catalog::{self, PlanPrice};
-use crate::db::Conn;
 use crate::db::schema::{price_announcements, subscriptions};
+use crate::db::{Conn, take_role};
 use crate::error::{Error, Result};
 use crate::mails::MailKind;
 use crate::mails::letters::{self, About, Correspondents};
 use crate::notifications::Severity;
-use crate::op::OpContext;
+use crate::op::{OpContext, Scope};
 use crate::packs::{self, notices};
 use crate::workers::{Done, NextDue};
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{Bool, Text, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use scaicontrol_domain::money::Currency;
 use scaicontrol_domain::period::{Periods, local_date};
@@ -181,11 +184,16 @@ async fn page_of_plan(
     row: &mut Announcement,
 ) -> Result<Last> {
     let subs = after(conn, row).await?;
+    let last = subs.last().map(|last| (last.tenant_id.clone(), last.subscription_id));
     let price = catalog::plan_version(conn, row.source_id, row.version).await?;
-    for sub in &subs {
-        row.told += i64::from(tell(conn, op, app, sub, &price).await?);
+    for sub in subs {
+        let sub = if is_leaving(&sub)? { noted(conn, sub, &price).await? } else { sub };
+        let has = sub.plan_id == row.source_id;
+        if !(has && sub.prices_told_at.is_some_and(|told| price.valid_from <= told)) {
+            row.told += i64::from(tell(conn, op, app, &sub, &price).await?);
+        }
     }
-    Ok(subs.last().map(|last| (last.tenant_id.clone(), last.subscription_id)))
+    Ok(last)
 }
 
 async fn page_of_pack(
@@ -204,25 +212,90 @@ async fn page_of_pack(
     Ok(subs.last().map(|(pack, _)| (pack.tenant_id.clone(), pack.pack_subscription_id)))
 }
 
-/// The next subscriptions of the plan that are not over.
+/// Where a subscription stands in the order in which they are told.
+#[derive(QueryableByName)]
+struct Place {
+    #[diesel(sql_type = Text)]
+    tenant_id: String,
+    #[diesel(sql_type = SqlUuid)]
+    subscription_id: Uuid,
+}
+
+/// The next subscriptions that are not over, of the plan and of those that are to have it: each a range of an index.
+const NEXT: &str = "
+    SELECT tenant_id, subscription_id FROM (
+      (SELECT tenant_id, subscription_id FROM subscriptions
+       WHERE plan_id = $1 AND status NOT IN ('cancelled', 'expired') AND (tenant_id, subscription_id) > ($2, $3)
+       ORDER BY tenant_id, subscription_id LIMIT $4)
+      UNION ALL
+      (SELECT tenant_id, subscription_id FROM subscriptions
+       WHERE pending_plan_id = $1 AND plan_id <> $1 AND status NOT IN ('cancelled', 'expired')
+         AND (tenant_id, subscription_id) > ($2, $3)
+       ORDER BY tenant_id, subscription_id LIMIT $4)) AS next
+    ORDER BY tenant_id, subscription_id LIMIT $4";
+
 async fn after(conn: &mut Conn, row: &Announcement) -> Result<Vec<SubscriptionRow>> {
     use subscriptions as t;
-    let mut query = t::table
-        .filter(t::plan_id.eq(row.source_id).and(t::status.ne_all(["cancelled", "expired"])))
-        .order((t::tenant_id, t::subscription_id))
-        .limit(PAGE)
-        .select(SubscriptionRow::as_select())
-        .into_boxed();
-    if let (Some(tenant_id), Some(id)) = (&row.after_tenant_id, row.after_subscription_id) {
-        // Row comparison keeps it one range of the index.
-        let after = diesel::dsl::sql::<Bool>("(subscriptions.tenant_id, subscriptions.subscription_id) > (")
-            .bind::<Text, _>(tenant_id.clone())
-            .sql(", ")
-            .bind::<SqlUuid, _>(id)
-            .sql(")");
-        query = query.filter(after);
+    let places: Vec<Place> = diesel::sql_query(NEXT)
+        .bind::<SqlUuid, _>(row.source_id)
+        .bind::<Text, _>(row.after_tenant_id.as_deref().unwrap_or_default())
+        .bind::<SqlUuid, _>(row.after_subscription_id.unwrap_or_default())
+        .bind::<BigInt, _>(PAGE)
+        .load(conn)
+        .await?;
+    let (tenants, ids): (Vec<String>, Vec<Uuid>) =
+        places.into_iter().map(|place| (place.tenant_id, place.subscription_id)).unzip();
+    let rows = t::table
+        .filter(t::tenant_id.eq_any(tenants).and(t::subscription_id.eq_any(ids)))
+        .order((t::tenant_id, t::subscription_id));
+    Ok(rows.select(SubscriptionRow::as_select()).load(conn).await?)
+}
+
+/// Whether a subscription is about to leave its plan: to end, or to have another one.
+fn is_leaving(sub: &SubscriptionRow) -> Result<bool> {
+    let other = sub.pending_plan_id.is_some_and(|plan_id| plan_id != sub.plan_id);
+    Ok(other || transitions::state(sub)? == State::Cancelling)
+}
+
+/// Writes down of a subscription that is about to leave the plan that it was not told of its new prices; answers how it is
+/// then. Whoever lets it stay at the same time waits for this, or was waited for: then it is as any other.
+async fn noted(conn: &mut Conn, sub: SubscriptionRow, new: &PlanPrice) -> Result<SubscriptionRow> {
+    use subscriptions as t;
+    // A pack that was cancelled cannot be kept.
+    if sub.is_child() || sub.plan_id != new.plan.plan_id {
+        return Ok(sub);
     }
-    Ok(query.load(conn).await?)
+    let mut sub = store::lock(conn, &sub.tenant_id, sub.subscription_id).await?;
+    if sub.plan_id == new.plan.plan_id && is_leaving(&sub)? {
+        let row = t::table.find((&sub.tenant_id, sub.subscription_id));
+        diesel::update(row).set(t::prices_untold.eq(true)).execute(conn).await?;
+        sub.prices_untold = true;
+    }
+    Ok(sub)
+}
+
+/// A subscription that was about to leave its plan stays: it is told of the prices that came meanwhile, if any did. The
+/// caller has its lock, and writes the row back.
+pub(super) async fn catch_up(
+    conn: &mut Conn,
+    op: &OpContext,
+    app: &Control,
+    sub: &mut SubscriptionRow,
+) -> Result<()> {
+    if !sub.prices_untold || is_leaving(sub)? {
+        return Ok(());
+    }
+    let before = sub.prices_told_at;
+    (sub.prices_untold, sub.prices_told_at) = (false, Some(op.now));
+    // A tenant sees no partner, in whose name it is written to.
+    take_role(conn, &Scope::Platform).await?;
+    let new = catalog::plan_in_force(conn, sub.plan_id, op.now).await?;
+    let told = tell(conn, op, app, sub, &new).await?;
+    take_role(conn, &op.scope).await?;
+    if !told {
+        sub.prices_told_at = before;
+    }
+    Ok(())
 }
 
 /// Tells one subscriber, if the new price ever reaches it.
@@ -288,8 +361,11 @@ async fn change(
     is_child: bool,
 ) -> Result<Option<Change>> {
     let state = transitions::state(sub)?;
-    if matches!(state, State::Pending | State::Cancelling) {
+    if state == State::Pending || state.is_final() {
         return Ok(None);
+    }
+    if sub.plan_id != new.plan.plan_id {
+        return arrival(conn, sub, new).await;
     }
     let mut change = Change::default();
     let period = billed::last_period(conn, &sub.tenant_id, sub.subscription_id).await?;
@@ -308,6 +384,25 @@ async fn change(
     {
         change.usage_from = from(conn, sub, new, &seen, true).await?;
     }
+    Ok((change.base.is_some() || change.usage_from.is_some()).then_some(change))
+}
+
+/// The same for one that is to have the plan from the end of its period on, at what it costs then.
+async fn arrival(conn: &mut Conn, sub: &SubscriptionRow, new: &PlanPrice) -> Result<Option<Change>> {
+    let comes = sub.pending_plan_id == Some(new.plan.plan_id);
+    let at = sub.current_period_end.filter(|at| comes && !is_term_over(sub, *at));
+    let Some(at) = at else { return Ok(None) };
+    if catalog::plan_in_force(conn, new.plan.plan_id, at).await?.version != new.version {
+        return Ok(None);
+    }
+    let old = catalog::plan_version(conn, new.plan.plan_id, new.version - 1).await?;
+    let from = local_date(at, periods::timezone(sub)?).map_err(Error::internal)?;
+    let then = SubscriptionRow { quantity: sub.pending_quantity.unwrap_or(sub.quantity), ..sub.clone() };
+    let mut change = Change::default();
+    if old.base_price_cents != new.base_price_cents {
+        change.base = Some(NewBase { old: period_price(&old, &then)?, new: period_price(new, &then)?, from });
+    }
+    change.usage_from = (old.tiers != new.tiers).then_some(from);
     Ok((change.base.is_some() || change.usage_from.is_some()).then_some(change))
 }
 
@@ -336,15 +431,17 @@ async fn from(
     seen: &[PlanPrice],
     usage: bool,
 ) -> Result<Option<NaiveDate>> {
-    let Some(starts) = first(sub, catalog::price_notice_over(new.valid_from), usage)? else {
+    let known = sub.prices_told_at.map_or(new.valid_from, |told| told.max(new.valid_from));
+    let Some(starts) = first(sub, catalog::price_notice_over(known), usage)? else {
         return Ok(None);
     };
     let running = seen.first().map_or(1, |running| running.version);
-    let then = catalog::renewal_version(conn, new.plan.plan_id, running, starts).await?;
+    let plan_id = new.plan.plan_id;
+    let then = catalog::renewal_version(conn, plan_id, running, sub.prices_told_at, starts).await?;
     if then.version != new.version {
         return Ok(None);
     }
-    let leaves = sub.pending_plan_id.is_some_and(|plan_id| plan_id != new.plan.plan_id);
+    let leaves = is_leaving(sub)?;
     let over = [sub.ends_at, sub.current_period_end.filter(|_| leaves)];
     if over.into_iter().flatten().any(|over| over <= starts) {
         return Ok(None);

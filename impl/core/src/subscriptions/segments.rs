@@ -100,14 +100,17 @@ pub(super) async fn price_at(conn: &mut Conn, sub: &SubscriptionRow, at: DateTim
     renewed(conn, sub, last.map(|s| (s.plan_id, s.plan_version)), at).await
 }
 
-/// The same for the base price.
+/// The same for the base price. In a trial none was charged yet: it is the segment that says which prices the customer has
+/// seen, and what the first period will cost.
 pub(crate) async fn base_price_at(
     conn: &mut Conn,
     sub: &SubscriptionRow,
     at: DateTime<Utc>,
 ) -> Result<PlanPrice> {
-    let last = billed::last_period(conn, &sub.tenant_id, sub.subscription_id).await?;
-    renewed(conn, sub, last.map(|p| (p.plan_id, p.plan_version)), at).await
+    match billed::last_period(conn, &sub.tenant_id, sub.subscription_id).await? {
+        Some(last) => renewed(conn, sub, Some((last.plan_id, last.plan_version)), at).await,
+        None => price_at(conn, sub, at).await,
+    }
 }
 
 async fn renewed(
@@ -118,7 +121,7 @@ async fn renewed(
 ) -> Result<PlanPrice> {
     match running {
         Some((plan_id, version)) if plan_id == sub.plan_id => {
-            catalog::renewal_version(conn, plan_id, version, at).await
+            catalog::renewal_version(conn, plan_id, version, sub.prices_told_at, at).await
         }
         _ => catalog::plan_in_force(conn, sub.plan_id, at).await,
     }

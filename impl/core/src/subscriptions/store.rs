@@ -6,7 +6,7 @@ use crate::db::schema::{
 };
 use crate::db::statement::{kept, statement};
 use crate::error::{Error, Result, on_conflict};
-use crate::op::OpContext;
+use crate::op::{OpContext, Scope};
 use crate::packs;
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::prelude::*;
@@ -55,12 +55,22 @@ pub struct SubscriptionRow {
     pub next_event_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+    pub prices_untold: bool,
+    pub prices_told_at: Option<DateTime<Utc>>,
 }
 
 impl SubscriptionRow {
     /// Whether it belongs to a pack, which has the price, the events and the say over its state.
     pub fn is_child(&self) -> bool {
         self.pack_subscription_id.is_some()
+    }
+
+    /// Gives it a plan. What it was told of the prices of another one does not matter any more.
+    pub fn take_plan(&mut self, plan_id: Uuid) {
+        if self.plan_id != plan_id {
+            (self.prices_untold, self.prices_told_at) = (false, None);
+        }
+        self.plan_id = plan_id;
     }
 }
 
@@ -157,6 +167,14 @@ pub async fn owner_of(conn: &mut Conn, tenant_id: &str) -> Result<Owner> {
     let partner_id = partner_id.ok_or(Error::NotFound("tenant"))?;
     let timezone = partners::table.find(&partner_id).select(partners::timezone).first(conn).await?;
     Ok(Owner { partner_id, timezone })
+}
+
+/// The timezone of a subscription's partner as it is now.
+pub async fn partner_timezone(conn: &mut Conn, op: &OpContext, sub: &SubscriptionRow) -> Result<String> {
+    if matches!(op.scope, Scope::Tenant(_)) {
+        return Ok(owner(conn).await?.timezone);
+    }
+    Ok(partners::table.find(&sub.partner_id).select(partners::timezone).first(conn).await?)
 }
 
 /// Whether the tenant has a billing profile.

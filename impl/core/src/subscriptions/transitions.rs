@@ -16,10 +16,12 @@
 use super::lifecycle::{self, is_term_over, next_event};
 use super::periods::{self, Charge, cut_instant, interval};
 use super::store::{self, SubscriptionRow};
-use super::{link, segments, view};
+use super::{link, prices, segments, view};
+use crate::app::Control;
 use crate::audit;
 use crate::catalog::{self, PlanPrice};
 use crate::db::Conn;
+use crate::dunning;
 use crate::error::{Error, Result};
 use crate::events::{self, Event};
 use crate::notifications::{self, Notice, Severity};
@@ -53,17 +55,23 @@ fn by(sub: &mut SubscriptionRow, event: rules::Event) -> Result<()> {
     transition(sub, to)
 }
 
-/// An invoice with a line of the subscription is overdue. Only an active one becomes past due: one that is trialing or
-/// cancelling stays what it is.
+/// An invoice with a line of the subscription is overdue, and has been since some time. Only an active one becomes past
+/// due: one that is trialing or cancelling stays what it is.
 ///
 /// Errors: 400 from every state but active.
-pub async fn past_due(conn: &mut Conn, op: &OpContext, sub: &mut SubscriptionRow) -> Result<()> {
+pub async fn past_due(
+    conn: &mut Conn,
+    op: &OpContext,
+    sub: &mut SubscriptionRow,
+    since: DateTime<Utc>,
+) -> Result<()> {
     if sub.is_child() {
-        return packs::with_pack(conn, op, sub, State::PastDue, packs::Cause::default()).await;
+        let cause = packs::Cause { past_due_since: Some(since), ..packs::Cause::default() };
+        return packs::with_pack(conn, op, sub, State::PastDue, cause).await;
     }
     let before = sub.clone();
     by(sub, rules::Event::PaymentFailed)?;
-    sub.past_due_since = Some(op.now);
+    sub.past_due_since = Some(since);
     let price = catalog::plan_in_force(conn, sub.plan_id, op.now).await?;
     changed(conn, op, (&before, sub), &price, ChangeKind::StatusChange, op.now).await?;
     finish(conn, op, &before, sub, None).await
@@ -139,9 +147,10 @@ pub async fn resume(
     events::emit(conn, op, event(sub, "subscription.resumed"), &data).await?;
     if is_over {
         periods::close(conn, op, sub, at, false).await?;
-        end(conn, op, sub, State::Expired, at, false).await?;
+        run_out(conn, op, sub, State::Expired, at).await?;
+    } else {
+        tell(conn, op, sub, &price, (Severity::Info, "subscription_resumed"), json!({})).await?;
     }
-    tell(conn, op, sub, &price, (Severity::Info, "subscription_resumed"), json!({})).await?;
     finish(conn, op, &before, sub, None).await
 }
 
@@ -224,14 +233,21 @@ async fn refuse_cancel(conn: &mut Conn, sub: &SubscriptionRow) -> Result<()> {
     Err(Error::bad(why))
 }
 
-/// Takes back what is scheduled: a cancellation, or a change of plan or quantity. No money moves.
+/// Takes back what is scheduled: a cancellation, or a change of plan or quantity. No money moves. What was not told or done
+/// of a subscription that was about to leave is now: new prices, and what a debt that came meanwhile means.
 ///
 /// Errors: 400 when nothing is scheduled, and from every state but cancelling and active.
-pub(super) async fn undo(conn: &mut Conn, op: &OpContext, sub: &mut SubscriptionRow) -> Result<()> {
+pub(super) async fn undo(
+    conn: &mut Conn,
+    op: &OpContext,
+    app: &Control,
+    sub: &mut SubscriptionRow,
+) -> Result<()> {
     let before = sub.clone();
     match state(sub)? {
         State::Active if sub.pending_plan_id.is_some() || sub.pending_quantity.is_some() => {
             (sub.pending_plan_id, sub.pending_quantity) = (None, None);
+            prices::catch_up(conn, op, app, sub).await?;
             return finish(conn, op, &before, sub, None).await;
         }
         State::Cancelling => {}
@@ -243,9 +259,10 @@ pub(super) async fn undo(conn: &mut Conn, op: &OpContext, sub: &mut Subscription
     let price = catalog::plan_in_force(conn, sub.plan_id, op.now).await?;
     let kind = ChangeKind::ScheduledCancellationUndone;
     changed(conn, op, (&before, sub), &price, kind, op.now).await?;
+    prices::catch_up(conn, op, app, sub).await?;
     finish(conn, op, &before, sub, None).await?;
     // While it was cancelling a missed payment changed nothing; now it does.
-    if store::overdue(conn, sub).await?.is_some() { past_due(conn, op, sub).await } else { Ok(()) }
+    dunning::catch_up(conn, op, sub).await
 }
 
 /// Brings back the subscriptions that an invoice held down on which nothing is due any more: those with a line on it, and
@@ -285,9 +302,25 @@ async fn recovered(conn: &mut Conn, op: &OpContext, sub: &mut SubscriptionRow) -
     if is_term_over(sub, op.now) {
         let at = cut_instant(conn, sub, op.now).await?;
         periods::close(conn, op, sub, at, false).await?;
-        end(conn, op, sub, State::Expired, at, false).await?;
+        run_out(conn, op, sub, State::Expired, at).await?;
     }
     finish(conn, op, &before, sub, None).await
+}
+
+/// The subscription ends by itself, as its tenant or its term wanted; the tenant is told, of a pack by the pack.
+pub(super) async fn run_out(
+    conn: &mut Conn,
+    op: &OpContext,
+    sub: &mut SubscriptionRow,
+    to: State,
+    at: DateTime<Utc>,
+) -> Result<()> {
+    end(conn, op, sub, to, at, false).await?;
+    if sub.is_child() {
+        return Ok(());
+    }
+    let price = catalog::plan_in_force(conn, sub.plan_id, at).await?;
+    tell(conn, op, sub, &price, (Severity::Info, "subscription_ended"), json!({"ended_at": at})).await
 }
 
 /// The subscription is over: nothing happens to it by itself any more.

@@ -39,7 +39,8 @@ pub fn response(sub: &SubscriptionRow, service_slug: &str, plan_slug: &str) -> R
         pending_plan_id: s.pending_plan_id,
         pending_quantity: s.pending_quantity,
         anchor_date: s.anchor_date,
-        timezone: Some(s.timezone),
+        // Before the start it is only what it would be.
+        timezone: s.anchor_date.map(|_| s.timezone),
         ends_at: s.ends_at,
         past_due_since: s.past_due_since,
         suspended_at: s.suspended_at,
