@@ -4,6 +4,7 @@ use super::transitions::{self, cancel_now, resume, suspend_because, tell};
 use super::{METADATA_BYTES_MAX, New, answer, begin, lock_own, view};
 use crate::app::Control;
 use crate::catalog;
+use crate::checks;
 use crate::db::page::PageRequest;
 use crate::db::schema::{plans, services, subscriptions};
 use crate::db::{COUNTED, count_up_to};
@@ -122,6 +123,7 @@ pub async fn cancel(
     subscription_id: Uuid,
     body: &AdminCancelRequest,
 ) -> Result<SubscriptionResponse> {
+    checks::reason(&body.reason)?;
     let (immediately, credit) = (body.immediately.unwrap_or(false), body.credit_unused.unwrap_or(false));
     if credit && !immediately {
         return Err(Error::field("credit_unused", "is only for what is cancelled immediately"));
@@ -157,6 +159,7 @@ pub async fn suspend(
     subscription_id: Uuid,
     body: &AdminSuspendRequest,
 ) -> Result<SubscriptionResponse> {
+    checks::reason(&body.reason)?;
     app.db
         .once(op, "admin_subscription_suspend", async |conn| {
             let settings = settings::load(conn).await?;
