@@ -13,33 +13,49 @@ use diesel_async::RunQueryDsl;
 use serde_json::json;
 
 const NAME: &str = "reconciliation";
+/// When people were told of a difference, beside when a night passed.
+const TOLD: &str = "reconciliation_told";
 /// The hour, UTC, of its night.
 const HOUR: i64 = 2;
 
-/// Verifies everything, once a night. A difference is an error in the log, counted, and told to the operator's people.
+/// Verifies everything, until it has passed once in a night. A difference is an error in the log, counted, and told to the
+/// operator's people, once a night; it is looked for again until it is mended, so that no night passes over it.
 ///
-/// Errors: an internal one that names the difference.
+/// Errors: 409 that names the difference: whoever moves a simulated clock is told of it.
 pub(super) async fn tick(op: &OpContext, app: &Control) -> Result<Done> {
     let op = &op.with_scope(Scope::Platform);
-    let last: Option<DateTime<Utc>> = app.db.read_one(op, async |conn| last_run(conn).await).await?;
+    let last: Option<DateTime<Utc>> = app.db.read_one(op, async |conn| last_run(conn, NAME).await).await?;
     if last.is_some_and(|last| night(op.now) <= last) {
         return Ok(Done::default());
     }
-    let found = verify::run(&app.db, op).await?;
+    let Some(found) = verify::run(&app.db, op).await? else {
+        app.db.tx(op, NAME, async |conn| note_run(conn, NAME, op.now).await).await?;
+        return Ok(Done::of([("checks", verify::count())]));
+    };
     let operator = app.config.platform.operator_partner_id.as_deref();
-    app.db
-        .tx(op, NAME, async |conn| {
-            note_run(conn, op.now).await?;
-            match (&found, operator) {
-                (Some(found), Some(operator)) => tell(conn, op, operator, found).await,
-                _ => Ok(()),
-            }
-        })
-        .await?;
-    let Some(found) = found else { return Ok(Done::of([("checks", verify::count())])) };
-    app.metrics.books_differ();
-    slog::error!(app.log, "the books do not agree"; "check" => found.check, "found" => &found.found);
-    Err(Error::internal(format!("the books do not agree: {}: {}", found.check, found.found)))
+    let is_new = app.db.tx(op, TOLD, async |conn| note_difference(conn, op, operator, &found).await).await?;
+    if is_new {
+        app.metrics.books_differ();
+        slog::error!(app.log, "the books do not agree"; "check" => found.check, "found" => &found.found);
+    }
+    Err(Error::conflict(format!("the books do not agree: {}: {}", found.check, found.found)))
+}
+
+/// Tells of a difference, unless that was done this night. Answers whether it was done now.
+async fn note_difference(
+    conn: &mut Conn,
+    op: &OpContext,
+    operator: Option<&str>,
+    found: &Difference,
+) -> Result<bool> {
+    if last_run(conn, TOLD).await?.is_some_and(|told| night(op.now) <= told) {
+        return Ok(false);
+    }
+    note_run(conn, TOLD, op.now).await?;
+    if let Some(operator) = operator {
+        tell(conn, op, operator, found).await?;
+    }
+    Ok(true)
 }
 
 /// The beginning of the night that `now` is in or after.
@@ -48,14 +64,14 @@ fn night(now: DateTime<Utc>) -> DateTime<Utc> {
     day.and_time(chrono::NaiveTime::MIN).and_utc() + TimeDelta::hours(HOUR)
 }
 
-async fn last_run(mut conn: &Conn) -> Result<Option<DateTime<Utc>>> {
-    let last = worker_state::table.find(NAME).select(worker_state::last_run_at);
+async fn last_run(mut conn: &Conn, what: &str) -> Result<Option<DateTime<Utc>>> {
+    let last = worker_state::table.find(what).select(worker_state::last_run_at);
     Ok(last.first(&mut conn).await.optional()?)
 }
 
-async fn note_run(conn: &mut Conn, at: DateTime<Utc>) -> Result<()> {
+async fn note_run(conn: &mut Conn, what: &str, at: DateTime<Utc>) -> Result<()> {
     diesel::insert_into(worker_state::table)
-        .values((worker_state::worker.eq(NAME), worker_state::last_run_at.eq(at)))
+        .values((worker_state::worker.eq(what), worker_state::last_run_at.eq(at)))
         .on_conflict(worker_state::worker)
         .do_update()
         .set(worker_state::last_run_at.eq(at))
