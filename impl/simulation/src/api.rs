@@ -16,9 +16,9 @@ const ATTEMPTS_MAX: u32 = 8;
 /// One request in so many, of those that may write, is cut by a kill of the server, when there are faults.
 const KILL_ONE_IN: u32 = 80;
 /// Places at which a request is cut at most: before and after each of its commits.
-const PLACES_MAX: u32 = 5;
+const PLACES_MAX: u32 = 3;
 /// The same when the clock is moved, on whose way much is written.
-const PLACES_MAX_OF_CLOCK: u32 = 60;
+const PLACES_MAX_OF_CLOCK: u32 = 20;
 /// One request in so many is sent twice.
 const TWICE_ONE_IN: u32 = 12;
 
