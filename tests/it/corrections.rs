@@ -180,6 +180,34 @@ async fn what_was_billed_on_several_invoices_is_taken_back_of_all_of_them() {
 }
 
 #[tokio::test]
+async fn what_credit_notes_gave_back_counts_when_more_is_late() {
+    let g = start().await;
+    g.used("2026-04-05T12:00:00Z", "calls", "-30").await;
+    g.app.advance_to(at("2026-05-01T09:00:00Z")).await;
+    let done = g.run().await;
+    assert_eq!(each(&done["invoices"], "subtotal_cents"), [&json!(-300)], "by itself it is a credit note");
+    g.used("2026-04-06T12:00:00Z", "calls", "10").await;
+    g.app.advance_to(at("2026-05-10T09:00:00Z")).await;
+    let done = g.run().await;
+    assert_eq!(of_metric(&done["invoices"][0], "calls"), [("correction".into(), "1".into(), 100)]);
+    verified(&g.app).await;
+}
+
+#[tokio::test]
+async fn what_is_late_after_the_end_is_foreseen() {
+    let g = start().await;
+    let end = "UPDATE subscriptions SET ends_at = usage_until, next_event_at = usage_until WHERE subscription_id = $1";
+    g.app.db().await.execute(end, &[&g.subscription]).await.expect("a term");
+    g.app.advance_to(at("2026-05-20T09:00:00Z")).await;
+    g.run().await;
+    g.used("2026-05-01T12:00:00Z", "calls", "7").await;
+    let path = "/api/v1/billing/upcoming";
+    let shown = g.app.call("GET", path).token(&g.tenant.admin).send().await.data(200);
+    assert_eq!(each(&shown, "subtotal_cents"), [&json!(70)]);
+    assert_eq!(each(&shown, "invoice_date"), [&json!("2026-06-01")]);
+}
+
+#[tokio::test]
 async fn what_changes_nothing_costs_nothing() {
     let g = start().await;
     g.used("2026-03-20T12:00:00Z", "calls", "0").await;
@@ -318,6 +346,7 @@ async fn a_correction_takes_back_no_more_than_credit_notes_have_left() {
     let path = format!("/api/v1/admin/invoices/{}/credit-note", uuid(&month["id"]));
     g.app.call("POST", &path).token(&g.admin).json(&asked).send().await.expect(201);
     // Of the 900 just 200 are left, and 300 were reported by mistake.
+    g.app.advance_to(at("2026-05-02T09:00:00Z")).await;
     g.used("2026-04-05T12:00:00Z", "calls", "-30").await;
     g.app.advance_to(at("2026-05-10T09:00:00Z")).await;
     let tried = g.ahead("2026-05-10T09:00:00Z").await;

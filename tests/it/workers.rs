@@ -364,7 +364,8 @@ async fn books_that_do_not_agree_are_told_of_once_a_night() {
     assert!(app.control().clock.set(night));
     let found = workers::run_by_name(app.control(), "reconciliation").await.expect_err("it says so");
     assert!(found.to_string().contains("numbers run from 1 without a gap"), "{found}");
-    assert!(worked(&app, "reconciliation").await.is_nothing());
+    let again = workers::run_by_name(app.control(), "reconciliation").await.expect_err("it still does");
+    assert_eq!(again.to_string(), found.to_string(), "a night that failed does not pass");
     assert!(metrics(&app).await.contains("scaicontrol_books_differences_total 1"));
     let row = db
         .query_one(
@@ -375,6 +376,10 @@ async fn books_that_do_not_agree_are_told_of_once_a_night() {
     let row = row.expect("one notification");
     assert_eq!((row.get::<_, &str>(0), row.get::<_, &str>(1)), ("tnt_home", "critical"));
     assert!(row.get::<_, Value>(2)["found"].as_str().is_some_and(|text| text.contains(OPERATOR)));
+    let mended = "DELETE FROM invoice_counters WHERE partner_id = $1";
+    db.execute(mended, &[&OPERATOR]).await.expect("the counter is gone");
+    assert_eq!(worked(&app, "reconciliation").await.count("checks"), verify::count() as u64);
+    assert!(worked(&app, "reconciliation").await.is_nothing());
 }
 
 fn program() -> PathBuf {

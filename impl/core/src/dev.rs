@@ -1,7 +1,12 @@
-//! What only a development server has: an issuer of its own, and a clock that can be told to go on.
+//! What only a development server has: an issuer of its own, a clock that can be told to go on, and a fuse.
+//!
+//! The fuse ends the process as a failing machine would, at a place that is counted and not timed: whoever kills a server by
+//! a seed kills it at the same place again. It burns before and after each commit of a transaction that writes. What the
+//! machine's clock brings about does not burn it ([`apart`]), since it comes when it comes.
 use crate::identity::dev_issuer::DevIssuer;
 use chrono::{DateTime, Utc};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Where the issuer is, under the server's address.
 pub const ISSUER_PATH: &str = "/dev/issuer";
@@ -50,5 +55,33 @@ mod tests {
         assert_eq!(clock_at_start(&file, late + TimeDelta::days(1)), late + TimeDelta::days(1));
         assert_eq!(std::fs::read_dir(&dir).expect("the folder").count(), 1, "no draft is left");
         let _ = std::fs::remove_dir_all(dir);
+    }
+}
+
+/// How many places are left until the process ends; 0: it is not lit.
+static FUSE: AtomicU32 = AtomicU32::new(0);
+
+tokio::task_local! {
+    static APART: ();
+}
+
+/// Lights the fuse: the process ends at the so-manieth place from now on. With 0 it is put out.
+pub fn light(places: u32) {
+    FUSE.store(places, Ordering::SeqCst);
+}
+
+/// Work whose transactions do not burn the fuse.
+pub async fn apart<T>(work: impl Future<Output = T>) -> T {
+    APART.scope((), work).await
+}
+
+/// A place at which the process may end.
+pub(crate) fn burn() {
+    if FUSE.load(Ordering::Relaxed) == 0 || APART.try_with(|()| ()).is_ok() {
+        return;
+    }
+    let left = FUSE.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+    if left == Ok(1) {
+        std::process::abort();
     }
 }

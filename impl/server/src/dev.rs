@@ -1,6 +1,6 @@
-//! What only a development server has: an issuer of its own, and a clock that can be told to go on.
+//! What only a development server has: an issuer of its own, a clock that can be told to go on, and a fuse.
 //!
-//! Both are reached under `/dev/`. `serve` has neither the state nor the routes.
+//! All are reached under `/dev/`. `serve` has neither the state nor the routes.
 use crate::api::Enter;
 use crate::config::parse_span;
 use crate::identity::dev_issuer::JWKS_PATH;
@@ -10,8 +10,10 @@ use futures::future::BoxFuture;
 use http::{HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use scaicontrol_api::{ApiError, Cx, PlainRoute, Request, Response};
+use scaicontrol_core::dev::light;
 pub use scaicontrol_core::dev::{Dev, ISSUER_PATH, clock_at_start, keep_clock};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// Where the issuer exchanges codes for tokens, under its own address.
@@ -29,6 +31,7 @@ pub fn routes() -> Vec<PlainRoute> {
         PlainRoute { method: Method::POST, path: "/dev/issuer/*", name: "dev_issuer_token", run: no_grant },
         PlainRoute { method: Method::GET, path: "/dev/clock", name: "dev_clock_get", run: clock_get },
         PlainRoute { method: Method::POST, path: "/dev/clock", name: "dev_clock_set", run: clock_set },
+        PlainRoute { method: Method::POST, path: "/dev/fuse", name: "dev_fuse_light", run: fuse_light },
     ]
 }
 
@@ -100,13 +103,33 @@ fn clock_set(rqctx: Cx, request: Request) -> Answer {
                 "the clock of this server is the real one; start it with `--clock simulated`",
             ));
         }
-        let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await;
-        let body = body.map_err(|_| ApiError::payload_too_large(BODY_BYTES_MAX))?.to_bytes();
-        let asked: Move = serde_json::from_slice(&body).map_err(|e| ApiError::bad_request(e.to_string()))?;
+        let asked: Move = body(request).await?;
         let target = target(&asked, control.clock.now())?;
         let stops = advance(control, target).await?.stops;
         Ok(json_answer(&json!({"now": control.clock.now(), "simulated": true, "stops": stops})))
     })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fuse {
+    places: u32,
+}
+
+/// Makes the server end by itself, as if it were killed, at a place that is counted; see [`scaicontrol_core::dev`].
+fn fuse_light(_: Cx, request: Request) -> Answer {
+    Box::pin(async move {
+        let asked: Fuse = body(request).await?;
+        light(asked.places);
+        Ok(json_answer(&json!({"places": asked.places})))
+    })
+}
+
+/// What is asked for.
+async fn body<T: DeserializeOwned>(request: Request) -> Result<T, ApiError> {
+    let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await;
+    let body = body.map_err(|_| ApiError::payload_too_large(BODY_BYTES_MAX))?.to_bytes();
+    serde_json::from_slice(&body).map_err(|e| ApiError::bad_request(e.to_string()))
 }
 
 fn target(asked: &Move, now: DateTime<Utc>) -> Result<DateTime<Utc>, ApiError> {

@@ -1,6 +1,7 @@
 //! Calls of the server, as a careful client makes them: with an idempotency key, repeated until they are answered.
 //!
-//! With faults, some requests are sent twice, and in the middle of some the server is killed and started again.
+//! With faults, some requests are sent twice, and in the middle of some the server is killed and started again. It kills
+//! itself, before or after a commit that is drawn; a request that has fewer of them is answered, and the server killed then.
 use crate::server::Server;
 use crate::{Options, Outcome};
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -12,8 +13,12 @@ use std::time::Duration;
 
 /// How often a call is made before its silence is a failure.
 const ATTEMPTS_MAX: u32 = 8;
-/// One request in so many is cut by a kill of the server, when there are faults.
-const KILL_ONE_IN: u32 = 150;
+/// One request in so many, of those that may write, is cut by a kill of the server, when there are faults.
+const KILL_ONE_IN: u32 = 80;
+/// Places at which a request is cut at most: before and after each of its commits.
+const PLACES_MAX: u32 = 3;
+/// The same when the clock is moved, on whose way much is written.
+const PLACES_MAX_OF_CLOCK: u32 = 20;
 /// One request in so many is sent twice.
 const TWICE_ONE_IN: u32 = 12;
 
@@ -126,14 +131,14 @@ impl Api {
         self.keys += 1;
         let key = format!("simulated-{}", self.keys);
         let mut twice = false;
-        let mut kill = false;
-        if let Some(rng) = &mut self.faults {
+        let mut kill = None;
+        if let Some(rng) = self.faults.as_mut().filter(|_| method != Method::GET) {
             twice = rng.random_ratio(1, TWICE_ONE_IN);
-            kill = rng.random_ratio(1, KILL_ONE_IN);
+            let most = if path == "/dev/clock" { PLACES_MAX_OF_CLOCK } else { PLACES_MAX };
+            kill = rng.random_ratio(1, KILL_ONE_IN).then(|| rng.random_range(1..=most));
         }
-        if kill {
-            let after = self.faults.as_mut().map_or(0, |rng| rng.random_range(0..40));
-            self.cut(&method, path, token, body, &key, Duration::from_millis(after)).await?;
+        if let Some(place) = kill {
+            self.cut(&method, path, token, body, &key, place).await?;
         }
         let answer = self.answered(&method, path, token, body, &key).await?;
         let is_keyed = method == Method::POST && !token.is_empty() && path != "/api/v1/metering/events";
@@ -150,7 +155,7 @@ impl Api {
         Ok(answer)
     }
 
-    /// Sends a request, and kills the server while it works on it.
+    /// Sends a request to a server that ends at a place of its work on it, or else when it has answered.
     async fn cut(
         &mut self,
         method: &Method,
@@ -158,13 +163,12 @@ impl Api {
         token: &str,
         body: Option<&Value>,
         key: &str,
-        after: Duration,
+        place: u32,
     ) -> Outcome {
-        let sent = tokio::spawn(self.request(method, path, token, body, key).send());
-        tokio::time::sleep(after).await;
+        self.answered(&Method::POST, "/dev/fuse", "", Some(&json!({ "places": place })), key).await?;
+        let _ = self.request(method, path, token, body, key).send().await;
         self.server.kill().await?;
         self.kills += 1;
-        let _ = sent.await;
         self.server.again().await
     }
 
@@ -188,6 +192,8 @@ impl Api {
                     }
                     last = format!("{status}: {body}");
                     if status == 500 {
+                        // What went wrong is for the log only, and that goes away with its folder.
+                        last = format!("{last}; its log ends with: {}", self.server.last_words());
                         break;
                     }
                 }

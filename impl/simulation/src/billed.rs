@@ -1,19 +1,42 @@
 //! What a tenant was shown as its next invoice, held against the invoice that comes.
 //!
-//! While a tenant is watched nothing is done for it; what it is shown at the beginning must then come, to the cent.
+//! While a tenant is watched nothing is done for it; what it is shown at the beginning must then come, to the cent, and when
+//! it is shown nothing nothing may come.
 use crate::Outcome;
 use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-/// A tenant that is left alone until the invoice comes that it was shown.
+/// A tenant that is left alone until the invoice comes that it was shown, or none did.
 #[derive(Clone, Debug)]
 pub struct Watched {
     /// Its documents when it was shown: what comes is not one of them. (The instant does not tell: what is due already
     /// is billed at the very instant at which it was shown.)
     pub known: Vec<Uuid>,
     /// What was shown.
-    pub shown: Foreseen,
+    pub shown: Shown,
+}
+
+/// What a tenant is shown.
+#[derive(Clone, Debug)]
+pub enum Shown {
+    /// Its next invoice.
+    Next(Foreseen),
+    /// That nothing comes.
+    Nothing {
+        /// As far as that was looked ahead, or watched.
+        until: DateTime<Utc>,
+    },
+}
+
+impl Shown {
+    /// Whether what was shown should be over.
+    pub fn is_past(&self, now: DateTime<Utc>) -> Outcome<bool> {
+        match self {
+            Shown::Next(next) => Ok(next.days_from(now)? < 0),
+            Shown::Nothing { until } => Ok(*until < now),
+        }
+    }
 }
 
 /// The next invoice of a tenant, as it was shown.

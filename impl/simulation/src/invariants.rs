@@ -1,39 +1,47 @@
 //! What must hold after each day, read from the database itself.
 //!
-//! That the books agree the server proves each night, and a clock whose night fails cannot be moved: journals sum to zero,
-//! numbers have no gap, segments tile time, nothing is billed twice, totals, payments and the ledger say the same. Here is
-//! what nobody else looks at: periods have no gap, what lives goes on, nothing waits that is due, what was used is counted and
-//! billed, states follow the table, what was shown comes, every document passes its rules and every line can be computed
-//! again.
+//! That the books agree the server proves each night, and a move of the clock answers the first difference until it is
+//! mended: journals sum to zero, numbers have no gap, segments tile time, nothing is billed twice, totals, payments and the
+//! ledger say the same. Here is what nobody else looks at: periods have no gap, what lives goes on, nothing waits that is due,
+//! what was used is counted, states follow the table, what was shown comes, every document passes its rules and every line can
+//! be computed again. That all of it was billed is looked at once, at the end: [`crate::complete`].
 use crate::Outcome;
 use crate::api::Api;
-use crate::billed::{Foreseen, Watched};
+use crate::billed::{Foreseen, Shown};
+use crate::database::Connected;
 use crate::life::Life;
+use crate::usage::TOTALS;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use futures::future::try_join_all;
 use futures::try_join;
-use rust_decimal::Decimal;
-use scaicontrol_domain::explanation::{Computation, Explanation, recompute};
+use scaicontrol_domain::explanation::{Explanation, recompute};
 use scaicontrol_domain::subscription::{State, check};
 use scaicontrol_einvoice::{Limits, validate};
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tokio::sync::Mutex;
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, NoTls, Row, Statement};
 use uuid::Uuid;
 
 /// Each finds rows that must not be there; what it selects is printed.
-const NEVER: [(&str, &str); 3] = [
+const NEVER: [(&str, &str); 7] = [
     (
-        "periods do not overlap, and have no gap but a suspension",
-        "SELECT subscription_id::text, ends_at::text, next::text FROM (SELECT p.*, lead(starts_at) OVER w AS next
-           FROM subscription_periods p WINDOW w AS (PARTITION BY tenant_id, subscription_id ORDER BY starts_at)) p
-         WHERE next IS NOT NULL AND (ends_at IS NULL OR next < ends_at OR next > ends_at AND NOT EXISTS (
-           SELECT 1 FROM subscriptions s JOIN outbox_events e ON e.object_id IN (s.subscription_id::text, s.pack_subscription_id::text)
-           WHERE s.tenant_id = p.tenant_id AND s.subscription_id = p.subscription_id
-             AND (e.data ->> 'status' = 'suspended' OR e.event_type = 'subscription.suspended')))",
+        // Several things that happen at one instant are microseconds apart.
+        "periods do not overlap, and have no gap but one that began and ended with a suspension",
+        "WITH suspended AS (
+           SELECT e.object_id, e.occurred_at AS since, (SELECT min(r.occurred_at) FROM outbox_events r
+             WHERE r.object_id = e.object_id AND r.sequence > e.sequence
+               AND COALESCE(r.data ->> 'terminal_state', r.data ->> 'status') <> 'suspended') AS until
+           FROM outbox_events e WHERE e.event_type = 'subscription.suspended'
+             OR (e.event_type = 'pack_subscription.changed' AND e.data ->> 'status' = 'suspended' AND e.data ->> 'previous_status' <> 'suspended'))
+         SELECT p.subscription_id::text, p.ends_at::text, p.next::text FROM (SELECT q.*, lead(starts_at) OVER w AS next
+           FROM subscription_periods q WINDOW w AS (PARTITION BY tenant_id, subscription_id ORDER BY starts_at)) p
+           JOIN subscriptions s USING (tenant_id, subscription_id)
+         WHERE p.next IS NOT NULL AND (p.ends_at IS NULL OR p.next < p.ends_at OR p.next > p.ends_at AND NOT EXISTS (
+           SELECT 1 FROM suspended d WHERE d.object_id IN (s.subscription_id::text, s.pack_subscription_id::text)
+             AND d.since <= p.ends_at AND p.next BETWEEN d.until AND d.until + interval '1 ms'))",
     ),
     (
         // One whose fixed term ended while it was past due waits for its money, without a new period.
@@ -47,17 +55,51 @@ const NEVER: [(&str, &str); 3] = [
         "SELECT billed_item_id::text, kind, due_at::text FROM billed_items WHERE status = 'due'
            AND GREATEST(due_at, created_at) < $1::text::timestamptz - interval '2 days'",
     ),
+    (
+        "every document with a number has its electronic original",
+        "SELECT i.invoice_id::text, i.number, i.document_type FROM invoices i LEFT JOIN invoice_originals o USING (tenant_id, invoice_id)
+         WHERE i.number IS NOT NULL AND o.invoice_id IS NULL",
+    ),
+    (
+        "a segment has one item that bills its usage, and one of a trial none",
+        "SELECT g.segment_id::text, g.starts_at::text, count(b.billed_item_id)::text
+         FROM segments g LEFT JOIN billed_items b ON b.tenant_id = g.tenant_id AND b.source_type = 'segment' AND b.source_id = g.segment_id
+           AND b.period_start = g.starts_at AND b.kind = 'usage' AND b.revision = 0
+         GROUP BY g.tenant_id, g.segment_id HAVING count(b.billed_item_id) <> CASE WHEN g.is_trial THEN 0 ELSE 1 END",
+    ),
+    (
+        // A pack bills its own; that there is one item for each of its periods the proof of the night says.
+        "a period has one item that bills its price, and none of a pack's child",
+        "SELECT p.subscription_id::text, p.starts_at::text, count(b.billed_item_id)::text
+         FROM subscription_periods p JOIN subscriptions s USING (tenant_id, subscription_id)
+           LEFT JOIN billed_items b ON b.tenant_id = p.tenant_id AND b.source_type = 'subscription' AND b.source_id = p.subscription_id
+             AND b.period_start = p.starts_at AND b.kind IN ('base', 'proration') AND b.revision = 0
+         GROUP BY p.tenant_id, p.period_id, s.pack_subscription_id
+         HAVING count(b.billed_item_id) <> CASE WHEN s.pack_subscription_id IS NULL THEN 1 ELSE 0 END",
+    ),
+    (
+        "the hours of a segment add up to it",
+        "SELECT segment_id::text, m.slug, h.events::text
+         FROM (SELECT tenant_id, segment_id, metric_id, sum(value) AS added, max(value) AS largest, sum(events) AS events
+             FROM usage_totals GROUP BY 1, 2, 3) h
+           FULL JOIN (SELECT tenant_id, segment_id, metric_id, sum(value) AS added, max(value) AS largest, sum(events) AS events
+             FROM usage_segment_totals GROUP BY 1, 2, 3) t USING (tenant_id, segment_id, metric_id)
+           JOIN metrics m USING (metric_id)
+         WHERE h.events IS DISTINCT FROM t.events OR CASE m.aggregation WHEN 'last' THEN false
+           WHEN 'max' THEN h.largest IS DISTINCT FROM t.largest ELSE h.added IS DISTINCT FROM t.added END",
+    ),
 ];
 
-/// Sums of the metric `calls`, by tenant and service.
-const COUNTED: &str = "SELECT t.tenant_id, s.slug, sum(t.value)::text FROM usage_segment_totals t JOIN metrics m USING (metric_id)
-    JOIN services s ON s.service_id = m.service_id WHERE m.slug = 'calls' GROUP BY 1, 2";
-
-/// Events of subscriptions that say a state, since an instant.
+/// Events of subscriptions and packs that say a state, since an instant.
 const CHANGES: &str = "SELECT id, object_id, event_type, data ->> 'previous_status',
       COALESCE(data ->> 'status', CASE event_type WHEN 'subscription.suspended' THEN 'suspended' END), data ->> 'terminal_state'
-    FROM outbox_events WHERE occurred_at >= $1 AND event_type LIKE 'subscription.%'
+    FROM outbox_events WHERE occurred_at >= $1 AND (event_type LIKE 'subscription.%' OR event_type LIKE 'pack_subscription.%')
       AND (data ?| '{status,terminal_state}' OR event_type = 'subscription.suspended') ORDER BY object_id, sequence";
+
+/// The states of what has events of its own.
+const STATES: &str =
+    "SELECT subscription_id::text, status FROM subscriptions WHERE pack_subscription_id IS NULL
+    UNION ALL SELECT pack_subscription_id::text, status FROM pack_subscriptions";
 
 /// Documents that got their number since an instant and were not seen.
 const DOCUMENTS: &str = "SELECT i.invoice_id, i.tenant_id, i.number, o.content, i.issue_date
@@ -93,9 +135,9 @@ impl Checks {
         let db = Connected::new(&url).await?;
         // Processes are killed, the machine is not: nothing need be waited for on the disk.
         for setting in ["fsync = off", "full_page_writes = off"] {
-            db.client.batch_execute(&format!("ALTER SYSTEM SET {setting}")).await.map_err(words)?;
+            db.execute(&format!("ALTER SYSTEM SET {setting}")).await?;
         }
-        db.client.batch_execute("SELECT pg_reload_conf()").await.map_err(words)?;
+        db.execute("SELECT pg_reload_conf()").await?;
         Ok(Checks {
             url,
             db: Mutex::new(Arc::new(db)),
@@ -107,9 +149,9 @@ impl Checks {
     }
 
     /// The connection. The database goes with the server when that is killed, and then there is a new one.
-    async fn db(&self) -> Outcome<Arc<Connected>> {
+    pub async fn db(&self) -> Outcome<Arc<Connected>> {
         let mut db = self.db.lock().await;
-        if db.client.is_closed() {
+        if db.is_closed() {
             *db = Arc::new(Connected::new(&self.url).await?);
         }
         Ok(Arc::clone(&db))
@@ -157,10 +199,11 @@ impl Checks {
         let since = self.last_day.unwrap_or(DateTime::UNIX_EPOCH) - TimeDelta::days(1);
         let (since, seen): (&(dyn ToSql + Sync), &(dyn ToSql + Sync)) = (&since, &self.seen);
         let (of_changes, of_documents) = ([since], [since, seen]);
-        let (broken, counted, changes, documents) = try_join!(
+        let (broken, counted, changes, states, documents) = try_join!(
             try_join_all(never),
-            db.query(COUNTED, &[]),
+            db.query(TOTALS, &[]),
             db.query(CHANGES, &of_changes),
+            db.query(STATES, &[]),
             db.query(DOCUMENTS, &of_documents),
         )?;
         for ((name, _), rows) in NEVER.iter().zip(broken) {
@@ -169,8 +212,9 @@ impl Checks {
                 return Err(format!("{name}: {} {} {}", text(0), text(1), text(2)));
             }
         }
-        counted_is_accepted(life, &counted)?;
+        life.accepted.is_what_counts(&counted)?;
         self.states_follow_the_table(&changes)?;
+        self.states_are_as_told(&states)?;
         self.seen.extend(documents.iter().map(|row| row.get::<_, Uuid>(0)));
         for document in documents {
             self.document(&document).await?;
@@ -198,6 +242,18 @@ impl Checks {
                 return Err(format!("states follow the table: {object} went from {was} to {to}"));
             }
             self.states.insert(object, to);
+        }
+        Ok(())
+    }
+
+    /// What was told last of each is how it is.
+    fn states_are_as_told(&self, states: &[Row]) -> Outcome {
+        for row in states {
+            let (id, is): (&str, &str) = (row.get(0), row.get(1));
+            let told = self.states.get(id).copied().unwrap_or(State::Pending);
+            if told.as_str() != is {
+                return Err(format!("a state is the one that was told last: {id} is {is}, told was {told}"));
+            }
         }
         Ok(())
     }
@@ -230,8 +286,7 @@ impl Checks {
                 return Err(format!("an explanation can be read: {number}, {kind}: {explanation}"));
             };
             let again = recompute(&explanation).map_err(|e| format!("{number}, {kind}: {e}"))?;
-            // A line that gives back says how much; a credit note of it has the amount with its own sign.
-            if again.0.abs() != amount.abs() {
+            if again.0 != amount {
                 return Err(format!(
                     "a line can be computed again: {number}, {kind} of {amount} computes to {again}"
                 ));
@@ -253,27 +308,34 @@ impl Checks {
         Ok(rows.into_iter().map(|row| row.get(0)).collect())
     }
 
-    /// What was shown as the next invoice is what came.
+    /// Until when a tenant that is shown nothing gets no bill: the end of all that runs or is due, or for ever. Nothing is
+    /// known of one that has a draft which was refused: it may be issued on any day.
+    pub async fn horizon(&self, tenant: &str) -> Outcome<Option<DateTime<Utc>>> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM run_drafts WHERE tenant_id = $1), (SELECT max(at) FROM (
+               SELECT GREATEST(current_period_end, usage_until) + interval '1 hour' AS at FROM subscriptions
+               WHERE tenant_id = $1 AND next_event_at IS NOT NULL
+               UNION ALL SELECT due_at FROM billed_items WHERE tenant_id = $1 AND status = 'due') h)";
+        let rows = self.db().await?.query(sql, &[&tenant]).await?;
+        let horizon = |row: &Row| row.get::<_, Option<DateTime<Utc>>>(1).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        Ok(rows.first().filter(|row| !row.get::<_, bool>(0)).map(horizon))
+    }
+
+    /// What was shown as the next invoice is what came; and where nothing was shown nothing.
     async fn as_foreseen(&self, life: &mut Life, now: DateTime<Utc>) -> Outcome {
         let mut over = Vec::new();
         for (n, watched) in &life.watched {
-            let (tenant, shown) = (&life.world.tenants[*n].id, &watched.shown);
-            if let Some(came) = self.came(tenant, watched).await? {
-                shown.check(tenant, &came)?;
-                life.foreseen.confirmed += 1;
+            let tenant = &life.world.tenants[*n].id;
+            let is_over = match &watched.shown {
+                Shown::Next(shown) => self.has_come(tenant, shown, &watched.known, now).await?,
+                Shown::Nothing { until } => {
+                    self.nothing_came(tenant, &watched.known, *until).await?;
+                    (*until < now).then_some(false)
+                }
+            };
+            if let Some(has_come) = is_over {
+                life.foreseen.confirmed += u64::from(has_come);
                 over.push(*n);
-                continue;
             }
-            if -3 <= shown.days_from(now)? {
-                continue;
-            }
-            // What was shown without a total is what finalizing refuses: it waits for somebody to mend the draft.
-            if shown.subtotal_cents != 0 && shown.total_cents.is_some() {
-                return Err(format!(
-                    "upcoming is not what was billed: {tenant} was shown {shown:?}, and nothing came"
-                ));
-            }
-            over.push(*n);
         }
         for n in over {
             life.watched.remove(&n);
@@ -281,9 +343,44 @@ impl Checks {
         Ok(())
     }
 
+    /// Whether it came as it was shown; nothing while it may still come.
+    async fn has_come(
+        &self,
+        tenant: &str,
+        shown: &Foreseen,
+        known: &[Uuid],
+        now: DateTime<Utc>,
+    ) -> Outcome<Option<bool>> {
+        if let Some(came) = self.came(tenant, &shown.currency, known).await? {
+            shown.check(tenant, &came)?;
+            return Ok(Some(true));
+        }
+        if -3 <= shown.days_from(now)? {
+            return Ok(None);
+        }
+        // What was shown without a total is what finalizing refuses: it waits for somebody to mend the draft.
+        if shown.subtotal_cents != 0 && shown.total_cents.is_some() {
+            return Err(format!(
+                "upcoming is not what was billed: {tenant} was shown {shown:?}, and nothing came"
+            ));
+        }
+        Ok(Some(false))
+    }
+
+    async fn nothing_came(&self, tenant: &str, known: &[Uuid], until: DateTime<Utc>) -> Outcome {
+        let sql = "SELECT number, finalized_at::text FROM invoices
+             WHERE tenant_id = $1 AND number IS NOT NULL AND invoice_id <> ALL ($2) AND finalized_at <= $3 ORDER BY finalized_at LIMIT 1";
+        let rows = self.db().await?.query(sql, &[&tenant, &known, &until]).await?;
+        let Some(row) = rows.first() else { return Ok(()) };
+        let (number, at): (&str, &str) = (row.get(0), row.get(1));
+        Err(format!(
+            "upcoming is not what was billed: {tenant} was shown nothing until {until}, and {number} came on {at}"
+        ))
+    }
+
     /// The first invoice after it was shown, with the credit notes of that instant: where more is given back than billed,
     /// that is how.
-    async fn came(&self, tenant: &str, watched: &Watched) -> Outcome<Option<Foreseen>> {
+    async fn came(&self, tenant: &str, currency: &str, known: &[Uuid]) -> Outcome<Option<Foreseen>> {
         let sql = "WITH new AS (
                  SELECT *, first_value(finalized_at) OVER (ORDER BY finalized_at) AS first,
                         row_number() OVER (PARTITION BY document_type ORDER BY finalized_at, number) AS place
@@ -292,127 +389,13 @@ impl Checks {
                     (SELECT array_agg(l.amount_cents ORDER BY l.amount_cents) FROM invoice_lines l
                      WHERE l.tenant_id = $1 AND l.invoice_id = ANY (array_agg(new.invoice_id)))
              FROM new WHERE finalized_at = first AND (document_type = 'credit_note' OR place = 1) HAVING 0 < count(*)";
-        let currency = &watched.shown.currency;
-        let rows = self.db().await?.query(sql, &[&tenant, currency, &watched.known]).await?;
+        let rows = self.db().await?.query(sql, &[&tenant, &currency, &known]).await?;
         Ok(rows.first().map(|row| Foreseen {
-            currency: currency.clone(),
+            currency: currency.to_owned(),
             date: row.get(0),
             subtotal_cents: row.get(1),
             total_cents: row.get(2),
             lines: row.get::<_, Option<Vec<i64>>>(3).unwrap_or_default(),
         }))
-    }
-
-    /// When nothing is left to come: what was used in a segment that was billed is what its lines add up to.
-    pub async fn at_the_end(&self, life: &Life) -> Outcome {
-        let rows = self.db().await?.query(
-                // What was voided for good counts as billed: it was given up. What was voided and billed again does not.
-                "SELECT l.explanation, l.amount_cents FROM invoice_lines l JOIN invoices i USING (tenant_id, invoice_id)
-                   JOIN billed_items b USING (tenant_id, billed_item_id)
-                 WHERE i.document_type = 'invoice' AND i.number IS NOT NULL AND l.kind IN ('usage', 'minimum', 'correction')
-                   AND l.explanation ? 'segment_id' AND NOT (i.status = 'void' AND EXISTS (SELECT 1 FROM billed_items n
-                     WHERE n.tenant_id = b.tenant_id AND n.source_type = b.source_type AND n.source_id = b.source_id AND n.kind = b.kind
-                       AND n.revision > b.revision AND n.created_at = i.voided_at))
-                 ORDER BY i.finalized_at",
-                &[],
-            )
-            .await?;
-        let mut segments: BTreeMap<(String, String), (i64, Value)> = BTreeMap::new();
-        for row in rows {
-            let explanation: Value = row.get(0);
-            let text = |name: &str| explanation[name].as_str().unwrap_or_default().to_owned();
-            let read: Explanation = serde_json::from_value(explanation.clone()).map_err(|e| e.to_string())?;
-            let (Computation::Usage { segment, .. } | Computation::Correction { segment, .. }) =
-                read.computation
-            else {
-                continue;
-            };
-            let metric = segment.metric_slug.clone();
-            let entry = segments.entry((text("segment_id"), metric)).or_insert((0, Value::Null));
-            entry.0 += row.get::<_, i64>(1);
-            entry.1 = serde_json::to_value(segment).map_err(|e| e.to_string())?;
-        }
-        for ((id, metric), (billed, segment)) in &segments {
-            let mut segment: scaicontrol_domain::explanation::Segment =
-                serde_json::from_value(segment.clone()).map_err(|e| e.to_string())?;
-            // Late usage that costs nothing more (a minimum holds it) has no line that would say the new sum.
-            if metric == "calls"
-                && let Some(counted) = self.counted(id, metric).await?
-            {
-                segment.quantity = counted;
-            }
-            let price: i64 = segment.price().map_err(|e| e.to_string())?.iter().map(|l| l.amount_cents).sum();
-            if price != *billed {
-                let used = segment.quantity;
-                return Err(format!(
-                    "usage billed is usage accepted: {metric} of segment {id}, {used}, costs {price}, billed {billed}"
-                ));
-            }
-        }
-        if life.events > 500 && segments.is_empty() {
-            return Err("usage was accepted, and none was billed".into());
-        }
-        Ok(())
-    }
-
-    async fn counted(&self, segment_id: &str, metric: &str) -> Outcome<Option<Decimal>> {
-        let sql = "SELECT sum(t.value)::text FROM usage_segment_totals t JOIN metrics m USING (metric_id)
-             WHERE t.segment_id = $1::text::uuid AND m.slug = $2";
-        let rows = self.db().await?.query(sql, &[&segment_id, &metric]).await?;
-        rows.first().and_then(|row| row.get::<_, Option<&str>>(0)).map(decimal).transpose()
-    }
-}
-
-/// Usage: the sums in the totals are those of the events that were accepted.
-fn counted_is_accepted(life: &Life, rows: &[Row]) -> Outcome {
-    let mut counted: BTreeMap<(String, String), Decimal> = BTreeMap::new();
-    for row in rows {
-        counted.insert((row.get(0), row.get(1)), decimal(row.get(2))?);
-    }
-    for (key, used) in &life.used {
-        let is = counted.get(key).copied().unwrap_or_default();
-        if is.normalize() != used.normalize() {
-            return Err(format!("usage counted is usage accepted: {key:?} accepted {used}, counted {is}"));
-        }
-    }
-    Ok(())
-}
-
-fn decimal(text: &str) -> Outcome<Decimal> {
-    text.parse().map_err(|e| format!("{text}: {e}"))
-}
-
-/// A connection, and what was asked on it, prepared: the same is asked thousands of times.
-#[derive(Debug)]
-struct Connected {
-    client: Client,
-    prepared: Mutex<HashMap<String, Statement>>,
-}
-
-impl Connected {
-    async fn new(url: &str) -> Outcome<Connected> {
-        let (client, connection) = tokio_postgres::connect(url, NoTls).await.map_err(words)?;
-        tokio::spawn(connection);
-        Ok(Connected { client, prepared: Mutex::default() })
-    }
-
-    async fn query(&self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Outcome<Vec<Row>> {
-        let known = self.prepared.lock().await.get(sql).cloned();
-        let statement = match known {
-            Some(statement) => statement,
-            None => {
-                let new = self.client.prepare(sql).await.map_err(words)?;
-                self.prepared.lock().await.insert(sql.to_owned(), new.clone());
-                new
-            }
-        };
-        self.client.query(&statement, values).await.map_err(words)
-    }
-}
-
-fn words(e: tokio_postgres::Error) -> String {
-    match e.as_db_error() {
-        Some(db) => format!("database: {}", db.message()),
-        None => format!("database: {e}"),
     }
 }

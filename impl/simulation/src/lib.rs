@@ -2,7 +2,9 @@
 //!
 //! A simulation starts the development server as a process of its own, on a simulated clock, and uses it as partners,
 //! tenants and services do: over HTTP, with tokens. What happens is drawn from the seed alone, so a seed that fails fails
-//! again on the same day. With faults, the server is killed in the middle of requests and requests are repeated.
+//! again on the same day. With faults, the server is killed in the middle of requests and requests are repeated; where it
+//! is killed is drawn too, as a number of commits, so that it is killed there again. What replays is what is written: reads,
+//! and what goes by the machine's clock (mails, files), have their own order each time.
 //!
 //! | Module | Owns |
 //! |---|---|
@@ -11,12 +13,18 @@
 //! | [`world`] | what there is on the first day: partners, tenants, plans, packs |
 //! | [`life`] | what happens on a day |
 //! | [`billed`] | predictions: what was shown before is what is billed |
+//! | [`usage`] | what was used, added up a second time |
+//! | [`database`] | a connection to look with |
 //! | [`invariants`] | what must hold after each day |
+//! | [`complete`] | what must hold at the end: all that there was to bill is billed |
 mod api;
 mod billed;
+mod complete;
+mod database;
 mod invariants;
 mod life;
 mod server;
+mod usage;
 mod world;
 
 use api::Api;
@@ -146,13 +154,13 @@ async fn simulate(
         life.day(&mut api, &checks, &mut rng, *at, &today).await?;
         checks.after_day(&mut life, *at).await?;
     }
-    // What is still to be billed is billed, and then everything that was used must have been.
+    // What is still to be billed is billed, and then everything must have been.
     for _ in 0..8 {
         *at += TimeDelta::days(8);
         api.clock(*at).await?;
         checks.after_day(&mut life, *at).await?;
     }
-    checks.at_the_end(&life).await?;
+    complete::check(&*checks.db().await?, &life.accepted).await?;
     api.verify().await?;
     let summary = Summary {
         days: options.days,

@@ -4,8 +4,9 @@
 //! is the same life. A request that the rules refuse is as good as one that they allow: it must change nothing.
 use crate::Outcome;
 use crate::api::{Answer, Api};
-use crate::billed::{Count, Foreseen, Watched};
+use crate::billed::{Count, Foreseen, Shown, Watched};
 use crate::invariants::{Checks, Open};
+use crate::usage::{Accepted, Reported, STORED, decimal};
 use crate::world::{METRICS, Tenant, World, profile, tiers};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use rand::Rng;
@@ -20,8 +21,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Life {
     /// Who there is.
     pub world: World,
-    /// What was accepted of the metric `calls`, by tenant and service.
-    pub used: BTreeMap<(String, String), Decimal>,
+    /// The usage that was accepted.
+    pub accepted: Accepted,
     /// Tenants that are left alone, by their place in the world.
     pub watched: BTreeMap<usize, Watched>,
     /// How many came as they were shown.
@@ -118,7 +119,7 @@ impl Life {
     pub fn new(world: World, trace: bool) -> Life {
         Life {
             world,
-            used: BTreeMap::new(),
+            accepted: Accepted::default(),
             watched: BTreeMap::new(),
             foreseen: Count::default(),
             done: 0,
@@ -141,7 +142,7 @@ impl Life {
         let wants = each.collect();
         let mut comes = false;
         for watched in self.watched.values() {
-            comes |= watched.shown.days_from(now)? < 0;
+            comes |= watched.shown.is_past(now)?;
         }
         Ok(Today { wants, comes })
     }
@@ -159,7 +160,7 @@ impl Life {
             let Some(Wants { acts, uses, watch }) = *wants else { continue };
             let tenant = self.world.tenants[n].clone();
             if uses {
-                self.use_services(api, rng, &tenant, now).await?;
+                self.use_services(api, checks, rng, &tenant, now).await?;
             }
             if acts {
                 self.act(api, checks, rng, n, now).await?;
@@ -168,15 +169,28 @@ impl Life {
                 self.pay(api, rng, &tenant, &invoice, now, watch).await?;
             }
             if watch {
-                let shown = api.get(&tenant.token, "/api/v1/billing/upcoming").await?;
-                if let Some(next) = shown.as_array().and_then(|all| all.first()) {
-                    let shown = Foreseen::from_upcoming(next);
-                    if shown.days_from(now)? <= WATCH_DAYS {
-                        let known = checks.documents_of(&tenant.id).await?;
-                        self.watched.insert(n, Watched { known, shown });
-                    }
-                }
+                self.watch(api, checks, n, now).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Asks what comes next, and leaves the tenant alone until it is there.
+    async fn watch(&mut self, api: &mut Api, checks: &Checks, n: usize, now: DateTime<Utc>) -> Outcome {
+        let tenant = &self.world.tenants[n];
+        let shown = api.get(&tenant.token, "/api/v1/billing/upcoming").await?;
+        let next = shown.as_array().and_then(|all| all.first()).map(Foreseen::from_upcoming);
+        let longest = now + TimeDelta::days(WATCH_DAYS);
+        let shown = match next {
+            Some(next) if next.days_from(now)? <= WATCH_DAYS => Some(Shown::Next(next)),
+            Some(_) => None,
+            None => {
+                checks.horizon(&tenant.id).await?.map(|until| Shown::Nothing { until: until.min(longest) })
+            }
+        };
+        if let Some(shown) = shown {
+            let known = checks.documents_of(&tenant.id).await?;
+            self.watched.insert(n, Watched { known, shown });
         }
         Ok(())
     }
@@ -242,6 +256,7 @@ impl Life {
     async fn use_services(
         &mut self,
         api: &mut Api,
+        checks: &Checks,
         rng: &mut StdRng,
         tenant: &Tenant,
         now: DateTime<Utc>,
@@ -278,30 +293,44 @@ impl Life {
         let answer = api.must(Method::POST, "/api/v1/metering/events", &service.token, &body).await?;
         let accepted = answer["accepted"].as_u64().unwrap_or_default();
         self.events += accepted;
-        self.took(&tenant.id, service.slug, &events, &answer)
+        let new = self.took(&tenant.id, service.slug, &events, &answer)?;
+        let keys: Vec<&str> = new.iter().map(|event| event.key.as_str()).collect();
+        // The clock stands while a day is lived.
+        let rows = checks.db().await?.query(STORED, &[&tenant.id, &service.slug, &keys, &now]).await?;
+        self.accepted.add(&new, &METRICS, &rows)
     }
 
-    /// Remembers what is there now: all that was not refused. A repeat of a batch whose first answer was cut off is told
-    /// that all of it was there before.
-    fn took(&mut self, tenant: &str, service: &str, events: &[Value], answer: &Value) -> Outcome {
+    /// What is there now and was not before: all that was not refused. A repeat of a batch whose first answer was cut off
+    /// is told that all of it was there before.
+    fn took(
+        &mut self,
+        tenant: &str,
+        service: &str,
+        events: &[Value],
+        answer: &Value,
+    ) -> Outcome<Vec<Reported>> {
         let refused: Vec<u64> = answer["rejected"]
             .as_array()
             .map(|all| all.iter().filter_map(|r| r["index"].as_u64()).collect())
             .unwrap_or_default();
+        let mut new = Vec::new();
         for (index, event) in (0..).zip(events) {
-            let id = event["idempotency_key"].as_str().unwrap_or_default().to_owned();
-            let is_new =
-                !refused.contains(&index) && self.taken.insert((tenant.to_owned(), service.to_owned(), id));
+            let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
+            let key = text("idempotency_key");
+            let is_new = !refused.contains(&index)
+                && self.taken.insert((tenant.to_owned(), service.to_owned(), key.clone()));
             if !is_new {
                 continue;
             }
-            if event["metric_slug"] == "calls" {
-                let quantity: Decimal =
-                    event["quantity"].as_str().unwrap_or_default().parse().map_err(|e| format!("{e}"))?;
-                *self.used.entry((tenant.to_owned(), service.to_owned())).or_default() += quantity;
-            }
+            new.push(Reported {
+                key,
+                metric: text("metric_slug"),
+                quantity: decimal(&text("quantity"))?,
+                occurred_at: text("occurred_at").parse().map_err(|e| format!("{e}"))?,
+                unique_key: event["unique_key"].as_str().map(str::to_owned),
+            });
         }
-        Ok(())
+        Ok(new)
     }
 
     async fn subscribe(

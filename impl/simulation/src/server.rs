@@ -106,6 +106,12 @@ impl Server {
         std::fs::File::options().create(true).append(true).open(path).map_err(error)
     }
 
+    /// The last line of its log.
+    pub fn last_words(&self) -> String {
+        let log = std::fs::read(self.data_dir.join("server.log")).unwrap_or_default();
+        String::from_utf8_lossy(&log).lines().next_back().unwrap_or_default().to_owned()
+    }
+
     async fn spawn(&mut self, fresh: bool) -> Outcome {
         let file = self.data_dir.join("dev.json");
         let _ = std::fs::remove_file(&file);

@@ -169,7 +169,8 @@ pub(super) async fn close(
     Ok(before.into_iter().filter(|(_, billed)| *billed).map(|(id, _)| id).collect())
 }
 
-/// What was billed of a metric of a segment, on documents that stand, or waived.
+/// What was billed of a metric of a segment, on documents that stand, or settled without one: waived, or given back by
+/// credit notes.
 #[derive(Debug, Default)]
 struct BilledBefore {
     cents: i64,
@@ -204,8 +205,8 @@ async fn billed_before(
                WHERE n.tenant_id = b.tenant_id AND n.source_type = b.source_type AND n.source_id = b.source_id AND n.kind = b.kind
                  AND n.revision > b.revision AND n.due_at = b.due_at AND n.created_at = i.voided_at))
            UNION ALL
-           SELECT w.key, w.value::bigint, NULL, 0, 0 FROM billed_items b CROSS JOIN LATERAL jsonb_each_text(b.waived_usage) AS w
-           WHERE b.tenant_id = $1 AND b.source_type = 'segment' AND b.source_id = $2 AND b.waived_usage IS NOT NULL) AS billed
+           SELECT s.key, s.value::bigint, NULL, 0, 0 FROM billed_items b CROSS JOIN LATERAL jsonb_each_text(b.settled_usage) AS s
+           WHERE b.tenant_id = $1 AND b.source_type = 'segment' AND b.source_id = $2 AND b.settled_usage IS NOT NULL) AS billed
          GROUP BY metric_slug",
     )
     .bind::<Text, _>(tenant_id)

@@ -293,13 +293,17 @@ pub(super) async fn as_credit_notes(
     lines: &[LineRow],
     reversals: &[Reversal],
 ) -> Result<(Vec<LineRow>, Vec<InvoiceDetailResponse>)> {
-    let mut notes = vec![];
+    let (mut notes, mut settled) = (vec![], vec![]);
     for reversal in reversals {
         let Some(line) = lines.get(reversal.place) else { continue };
+        settled.push(line);
         for part in &reversal.parts {
             let what = (part.invoice_id, part.line_item_id, part.net);
             notes.append(&mut take_back(conn, op, what, line).await?);
         }
+    }
+    if let Some(line) = settled.as_slice().first() {
+        store::settle_usage(conn, &line.tenant_id, &settled).await?;
     }
     let is_credit = |place: &usize| reversals.iter().any(|reversal| reversal.place == *place);
     let rest = lines.iter().enumerate().filter(|(place, _)| !is_credit(place));

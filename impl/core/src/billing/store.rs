@@ -231,7 +231,7 @@ pub async fn release_items(
 ) -> Result<()> {
     use billed_items as t;
     if waive {
-        waive_usage(conn, tenant_id, lines).await?;
+        settle_usage(conn, tenant_id, lines).await?;
     }
     let items = t::table.filter(t::tenant_id.eq(tenant_id).and(t::billed_item_id.eq_any(item_ids)));
     let status = if waive { "spent" } else { "due" };
@@ -240,8 +240,9 @@ pub async fn release_items(
     Ok(())
 }
 
-/// Writes down what of the usage of items is never billed: the amounts of the lines, beside what was waived before.
-async fn waive_usage(conn: &mut Conn, tenant_id: &str, lines: &[&LineRow]) -> Result<()> {
+/// Writes down what of the usage of items is settled without a line of an invoice: the amounts of the lines, beside those of
+/// before.
+pub async fn settle_usage(conn: &mut Conn, tenant_id: &str, lines: &[&LineRow]) -> Result<()> {
     let (mut items, mut metrics, mut cents) = (vec![], vec![], vec![]);
     for line in lines {
         if let (Some(item_id), Some(metric_slug)) = (line.billed_item_id, &line.metric_slug) {
@@ -254,15 +255,15 @@ async fn waive_usage(conn: &mut Conn, tenant_id: &str, lines: &[&LineRow]) -> Re
         return Ok(());
     }
     statement::<()>(
-        "UPDATE billed_items b SET waived_usage = w.waived FROM (
-           SELECT item_id, jsonb_object_agg(metric_slug, cents) AS waived FROM (
+        "UPDATE billed_items b SET settled_usage = s.settled FROM (
+           SELECT item_id, jsonb_object_agg(metric_slug, cents) AS settled FROM (
              SELECT item_id, metric_slug, sum(cents) AS cents FROM (
-               SELECT * FROM unnest($2, $3, $4) AS u(item_id, metric_slug, cents)
+               SELECT * FROM unnest($2::uuid[], $3::text[], $4::bigint[]) AS u(item_id, metric_slug, cents)
                UNION ALL
-               SELECT o.billed_item_id, e.key, e.value::bigint FROM billed_items o CROSS JOIN LATERAL jsonb_each_text(o.waived_usage) AS e
-               WHERE o.tenant_id = $1 AND o.billed_item_id = ANY($2) AND o.waived_usage IS NOT NULL) AS each
-             GROUP BY item_id, metric_slug) AS sums GROUP BY item_id) AS w
-         WHERE b.tenant_id = $1 AND b.billed_item_id = w.item_id",
+               SELECT o.billed_item_id, e.key, e.value::bigint FROM billed_items o CROSS JOIN LATERAL jsonb_each_text(o.settled_usage) AS e
+               WHERE o.tenant_id = $1 AND o.billed_item_id = ANY($2) AND o.settled_usage IS NOT NULL) AS each
+             GROUP BY item_id, metric_slug) AS sums GROUP BY item_id) AS s
+         WHERE b.tenant_id = $1 AND b.billed_item_id = s.item_id",
     )
     .bind::<Text, _>(tenant_id)
     .bind::<Array<SqlUuid>, _>(items)

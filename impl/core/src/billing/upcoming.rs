@@ -39,29 +39,39 @@ async fn next_invoices(
     tenant_id: &str,
 ) -> Result<Vec<UpcomingInvoiceResponse>> {
     let settings = settings::load(conn).await?;
-    let Some(until) = horizon(conn, op, &settings, tenant_id).await? else { return Ok(vec![]) };
+    // What is due now, and what late usage makes due, says how far to look.
+    let mut first = BTreeMap::new();
+    step(conn, op, &settings, (tenant_id, op.now), &mut first).await?;
+    let until = horizon(conn, op, &settings, tenant_id).await?.unwrap_or(op.now);
     let wanted = currencies(conn, tenant_id).await?;
-    let mut first: BTreeMap<String, Draft> = BTreeMap::new();
-    // As the run will: what is due at one instant, then at the next. What falls due later on a day is on another invoice.
     let (mut at, mut steps) = (op.now, 1);
-    loop {
-        let (mut drafts, _) = run::drafts(conn, op, &settings, tenant_id, at, DRAFTS_MAX).await?;
-        drafts.sort_by_key(|draft| draft.run_date);
-        for draft in drafts {
-            first.entry(draft.row.currency.clone()).or_insert(draft);
-        }
-        if until <= at || wanted.iter().all(|currency| first.contains_key(currency)) {
-            break;
-        }
+    while at < until && !wanted.iter().all(|currency| first.contains_key(currency)) {
         let next = next_instant(conn, tenant_id, at).await?;
         at = next.filter(|next| *next < until && steps < STEPS_MAX).unwrap_or(until);
         steps += 1;
+        step(conn, op, &settings, (tenant_id, at), &mut first).await?;
     }
     let mut answer = Vec::with_capacity(first.len());
     for draft in first.values() {
         answer.push(shown(conn, op, &settings, draft).await?);
     }
     Ok(answer)
+}
+
+/// Bills as the run will: what is due at one instant, then at the next. What falls due later on a day is on another invoice.
+async fn step(
+    conn: &mut Conn,
+    op: &OpContext,
+    settings: &Settings,
+    (tenant_id, at): (&str, DateTime<Utc>),
+    first: &mut BTreeMap<String, Draft>,
+) -> Result<()> {
+    let (mut drafts, _) = run::drafts(conn, op, settings, tenant_id, at, DRAFTS_MAX).await?;
+    drafts.sort_by_key(|draft| draft.run_date);
+    for draft in drafts {
+        first.entry(draft.row.currency.clone()).or_insert(draft);
+    }
+    Ok(())
 }
 
 /// Currencies of what the tenant is going to be billed for.

@@ -8,6 +8,7 @@ pub mod page;
 pub mod schema;
 pub mod statement;
 
+use crate::dev;
 use crate::error::{Error, Result};
 use crate::op::{OpContext, Scope};
 use deadpool::managed::QueueMode;
@@ -192,6 +193,12 @@ impl Db {
     {
         let mut tx = Transaction::begin(self.bare().await?, &op.scope, mode, self.statement_timeout).await?;
         match work(tx.conn()).await {
+            Ok(value) if mode == Mode::Write => {
+                dev::burn();
+                tx.end("COMMIT").await?;
+                dev::burn();
+                Ok(value)
+            }
             Ok(value) => {
                 tx.end(if mode == Mode::DryRun { "ROLLBACK" } else { "COMMIT" }).await?;
                 Ok(value)

@@ -40,7 +40,7 @@ diesel::table! {
         waived -> Bool,
         created_at -> Timestamptz,
         floats -> Bool,
-        waived_usage -> Nullable<Jsonb>,
+        settled_usage -> Nullable<Jsonb>,
     }
 }
 

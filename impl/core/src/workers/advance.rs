@@ -7,7 +7,7 @@
 use super::{Due, NextDue, WORKERS, Worker, driver, next_due};
 use crate::app::Control;
 use crate::clock::Clock;
-use crate::dev::keep_clock;
+use crate::dev::{self, keep_clock};
 use crate::error::{Error, Result};
 use crate::op::{OpContext, Scope};
 use chrono::{DateTime, Utc};
@@ -31,7 +31,7 @@ pub struct Moved {
 pub async fn advance(control: &Control, target: DateTime<Utc>) -> Result<Moved> {
     alone(control, async {
         let moved = walk(control, target).await?;
-        machines(control).await?;
+        dev::apart(machines(control)).await?;
         Ok(moved)
     })
     .await

@@ -3,6 +3,7 @@ use super::{Done, Due, WORKERS, Worker, find, next_due, state};
 use crate::app::Control;
 use crate::clock::Clock;
 use crate::db::Conn;
+use crate::dev;
 use crate::error::{Error, Result};
 use crate::observability::Ran;
 use crate::op::{OpContext, Scope};
@@ -30,7 +31,7 @@ pub fn start(control: &Control, workers: &'static [Worker]) -> Workers {
     let by_clock = |worker: &Worker| matches!(worker.due, Due::OnClock(_) | Due::Nightly(_));
     for worker in workers.iter().filter(|w| !(control.clock.is_simulated() && by_clock(w))) {
         control.metrics.worker_started(worker.name, worker.period.max(MISSED_AFTER));
-        tasks.spawn(run(control.clone(), worker, stopped.clone()));
+        tasks.spawn(dev::apart(run(control.clone(), worker, stopped.clone())));
     }
     Workers { stop, tasks }
 }

@@ -1,0 +1,1 @@
+ALTER TABLE billed_items DROP COLUMN settled_usage;

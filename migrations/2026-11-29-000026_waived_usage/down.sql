@@ -1,1 +1,0 @@
-ALTER TABLE billed_items DROP COLUMN waived_usage;
