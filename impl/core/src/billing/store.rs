@@ -255,15 +255,16 @@ pub async fn settle_usage(conn: &mut Conn, tenant_id: &str, lines: &[&LineRow]) 
         return Ok(());
     }
     statement::<()>(
-        "UPDATE billed_items b SET settled_usage = s.settled FROM (
-           SELECT item_id, jsonb_object_agg(metric_slug, cents) AS settled FROM (
-             SELECT item_id, metric_slug, sum(cents) AS cents FROM (
-               SELECT * FROM unnest($2::uuid[], $3::text[], $4::bigint[]) AS u(item_id, metric_slug, cents)
-               UNION ALL
-               SELECT o.billed_item_id, e.key, e.value::bigint FROM billed_items o CROSS JOIN LATERAL jsonb_each_text(o.settled_usage) AS e
-               WHERE o.tenant_id = $1 AND o.billed_item_id = ANY($2) AND o.settled_usage IS NOT NULL) AS each
-             GROUP BY item_id, metric_slug) AS sums GROUP BY item_id) AS s
-         WHERE b.tenant_id = $1 AND b.billed_item_id = s.item_id",
+        "WITH given AS (SELECT $1::text AS tenant_id, u.* FROM unnest($2::uuid[], $3::text[], $4::bigint[]) AS u(item_id, metric_slug, cents)),
+           known AS (SELECT b.tenant_id, b.billed_item_id AS item_id, e.key AS metric_slug, e.value::bigint AS cents
+             FROM (SELECT DISTINCT tenant_id, item_id FROM given) AS g
+             JOIN billed_items b ON b.tenant_id = g.tenant_id AND b.billed_item_id = g.item_id
+             CROSS JOIN LATERAL jsonb_each_text(b.settled_usage) AS e WHERE b.settled_usage IS NOT NULL),
+           sums AS (SELECT tenant_id, item_id, metric_slug, sum(cents) AS cents
+             FROM (SELECT * FROM given UNION ALL SELECT * FROM known) AS each GROUP BY 1, 2, 3),
+           settled AS (SELECT tenant_id, item_id, jsonb_object_agg(metric_slug, cents) AS usage FROM sums GROUP BY 1, 2)
+         UPDATE billed_items b SET settled_usage = s.usage FROM settled s
+         WHERE b.tenant_id = s.tenant_id AND b.billed_item_id = s.item_id",
     )
     .bind::<Text, _>(tenant_id)
     .bind::<Array<SqlUuid>, _>(items)

@@ -29,17 +29,18 @@ pub struct Moved {
 /// Errors: 409 when the clock is real, when `target` lies behind it, or when more happens on the way than one move does;
 /// what a worker answers, which leaves the clock where that happened.
 pub async fn advance(control: &Control, target: DateTime<Utc>) -> Result<Moved> {
-    alone(control, async {
+    // On the heap: whoever waits for it does not hold the state of every worker on its stack.
+    let work = Box::pin(async {
         let moved = walk(control, target).await?;
         dev::apart(machines(control)).await?;
         Ok(moved)
-    })
-    .await
+    });
+    alone(control, work).await
 }
 
 /// The same, without what goes by the machine's clock or by night.
 pub async fn on_clock(control: &Control, target: DateTime<Utc>) -> Result<Moved> {
-    alone(control, walk(control, target)).await
+    alone(control, Box::pin(walk(control, target))).await
 }
 
 /// One at a time, whoever asks.

@@ -77,7 +77,7 @@ async fn work(op: &OpContext, control: &Control, worker: &Worker) -> Result<Done
 pub async fn tick(control: &Control, worker: &Worker) -> Result<Option<Done>> {
     let op = OpContext::system(&control.clock, &control.ids, worker.name);
     let done = if worker.alone {
-        control.db.alone(worker.name, noted(&op, control, worker)).await.and_then(Option::transpose)
+        control.db.alone(worker.name, Box::pin(noted(&op, control, worker))).await.and_then(Option::transpose)
     } else {
         work(&op, control, worker).await.map(Some)
     };

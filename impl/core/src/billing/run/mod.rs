@@ -88,7 +88,14 @@ async fn done(
         Some(tenant_id) => run.tenant(tenant_id, INVOICES_MAX).await?,
         None => {
             let swept = sweep(&run, INVOICES_MAX).await?;
-            failed = swept.failed.into_iter().map(|(tenant_id, _)| tenant_id).collect();
+            for (tenant_id, error) in swept.failed {
+                // What everybody needs does not answer: the rest comes with another call.
+                if let Error::Unavailable(_) = error {
+                    return Err(error);
+                }
+                failed.push(tenant_id);
+            }
+            failed.truncate(INVOICES_MAX);
             swept.all
         }
     };
