@@ -268,12 +268,18 @@ async fn a_trial_without_a_payment_method_ends_as_the_platform_says() {
     let id = g.subscribed(&plan).await;
     let set = "UPDATE platform_settings SET data = data || '{\"trial_end_without_method\": \"cancel\"}'";
     g.app.db().await.execute(set, &[]).await.expect("set");
+    g.at("2026-03-18T09:00:00Z").await;
     g.at("2026-04-24T09:00:00Z").await;
     run(&g.app, &g.admin, &g.tenant.id).await;
     let sub = g.read(id).await;
     assert_eq!((&sub["status"], &sub["cancelled_at"]), (&json!("cancelled"), &json!("2026-03-24T09:00:00Z")));
     assert!(g.billed().await.is_empty());
-    assert!(g.told().await.contains(&"trial_ended_without_method".to_owned()));
+    let told = g.told().await;
+    assert!(told.contains(&"trial_ended_without_method".to_owned()));
+    assert!(told.contains(&"trial_ending_for_good".to_owned()), "{told:?}");
+    let mail = "SELECT text_body FROM mails WHERE kind = 'trial_ending' LIMIT 1";
+    let mail = g.app.db().await.query_one(mail, &[]).await.expect("a mail").get::<_, String>(0);
+    assert!(mail.contains("no payment method") && !mail.contains("After that"), "{mail}");
 }
 
 #[tokio::test]

@@ -91,7 +91,7 @@ fn clock_get(rqctx: Cx, _: Request) -> Answer {
 #[serde(deny_unknown_fields)]
 struct Move {
     advance: Option<String>,
-    set: Option<DateTime<Utc>>,
+    set: Option<String>,
 }
 
 /// Moves the clock on, and answers when everything that became due on the way is done.
@@ -133,7 +133,7 @@ async fn body<T: DeserializeOwned>(request: Request) -> Result<T, ApiError> {
 }
 
 fn target(asked: &Move, now: DateTime<Utc>) -> Result<DateTime<Utc>, ApiError> {
-    let target = match (&asked.advance, asked.set) {
+    let target = match (&asked.advance, &asked.set) {
         (Some(span), None) => {
             let step = parse_span(span).and_then(|s| TimeDelta::from_std(s).ok());
             let step = step.ok_or_else(|| {
@@ -142,7 +142,9 @@ fn target(asked: &Move, now: DateTime<Utc>) -> Result<DateTime<Utc>, ApiError> {
             now.checked_add_signed(step)
                 .ok_or_else(|| ApiError::field("advance", "leads beyond the end of time"))?
         }
-        (None, Some(time)) => time,
+        (None, Some(time)) => {
+            time.parse().map_err(|_| ApiError::field("set", "must be a time like 2026-03-10T09:00:00Z"))?
+        }
         _ => return Err(ApiError::bad_request("give either `advance` or `set`")),
     };
     if TIME_MAX < target {

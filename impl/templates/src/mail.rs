@@ -37,6 +37,8 @@ pub struct TrialEnding {
     pub trial_end: NaiveDate,
     /// Whole days from today to that day.
     pub days_left: u32,
+    /// Whether the subscription ends with it, for want of a payment method.
+    pub ends_then: bool,
     /// Price of a period after it, without VAT.
     pub price: Cents,
     /// Currency of that price.
@@ -149,6 +151,8 @@ context_type! {
         trial_end_iso: String,
         /// Whole days until then
         days_left: i64,
+        /// Whether the subscription ends with the trial, because there is no payment method
+        ends_then: bool,
         /// Price of a period afterwards without VAT, with currency
         price: String,
         /// That price in cents
@@ -306,6 +310,7 @@ impl TrialEndingMail {
                 trial_end: locale.long_date(facts.trial_end),
                 trial_end_iso: facts.trial_end.to_string(),
                 days_left: i64::from(facts.days_left),
+                ends_then: facts.ends_then,
                 price: locale.money(facts.price, facts.currency),
                 price_cents: facts.price.0,
                 interval: locale.unit(&facts.interval, Decimal::ONE),

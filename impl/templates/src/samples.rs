@@ -174,6 +174,7 @@ pub fn trial_ending() -> TrialEnding {
         plan: "Pro".into(),
         trial_end: day(3, 31),
         days_left: 3,
+        ends_then: false,
         price: Cents(4_900),
         currency: Currency::EUR,
         interval: "month".into(),

@@ -262,7 +262,7 @@ pub async fn withdraw(op: &OpContext, app: &Control, charge_id: Uuid) -> Result<
             if !store::withdraw_due(conn, &before).await? {
                 return match find(conn).await?.status.as_str() {
                     "withdrawn" => Ok(()),
-                    _ => Err(Error::conflict("the charge is on an invoice: ask for a credit note")),
+                    _ => Err(Error::conflict("the charge is on an invoice: a credit note gives it back, or dropping its line while that is a draft")),
                 };
             }
             let mut after = before.clone();

@@ -230,6 +230,7 @@ pub async fn cancel(
                 State::Active if once => State::Cancelled,
                 State::Active => State::Cancelling,
                 State::PastDue | State::Suspended => return Err(unpaid(conn, &pack).await?),
+                State::Cancelling => return Err(Error::bad("the cancellation is scheduled already")),
                 _ => {
                     rules::check(state, State::Cancelling).map_err(|e| Error::bad(e.to_string()))?;
                     State::Cancelling

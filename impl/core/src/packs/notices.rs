@@ -14,9 +14,10 @@ use crate::mails::MailKind;
 use crate::mails::letters::{self, About, Correspondents};
 use crate::notifications::{self, Notice, Severity};
 use crate::op::OpContext;
+use crate::settings::Settings;
 use crate::subscriptions::notices::interval_unit;
 use crate::subscriptions::store::SubscriptionRow;
-use crate::subscriptions::{periods, prices};
+use crate::subscriptions::{lifecycle, periods, prices};
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Text, Uuid as SqlUuid};
@@ -36,8 +37,8 @@ pub async fn trial_ending(
     conn: &mut Conn,
     op: &OpContext,
     app: &Control,
-    child: &SubscriptionRow,
-    ends_at: DateTime<Utc>,
+    settings: &Settings,
+    (child, ends_at): (&SubscriptionRow, DateTime<Utc>),
 ) -> Result<()> {
     let Some((pack, first)) = pack_of(conn, child).await? else { return Ok(()) };
     if first.subscription_id != child.subscription_id {
@@ -46,7 +47,9 @@ pub async fn trial_ending(
     let priced = price::foreseen(conn, &pack, ends_at).await?;
     let name = store::name(conn, &pack.row).await?;
     let parameters = json!({"pack": name, "ends_at": ends_at});
-    tell(conn, op, &pack.row, (Severity::Info, "pack_trial_ending"), parameters).await?;
+    let ends_then = lifecycle::ends_with_trial(settings);
+    let message = if ends_then { "pack_trial_ending_for_good" } else { "pack_trial_ending" };
+    tell(conn, op, &pack.row, (Severity::Info, message), parameters).await?;
     let Some(between) = Correspondents::load(conn, &child.tenant_id, &child.partner_id).await? else {
         return Ok(());
     };
@@ -60,6 +63,7 @@ pub async fn trial_ending(
         plan: contents(&priced),
         trial_end: day(ends_at)?,
         days_left: u32::try_from(left).unwrap_or(0),
+        ends_then,
         price: priced.price()?,
         currency: Currency::parse(&pack.row.currency).map_err(Error::internal)?,
         interval: interval_unit(&pack.row.billing_period)?.into(),

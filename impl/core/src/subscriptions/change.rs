@@ -136,7 +136,12 @@ async fn wanted(
         false => Error::field(field, refusal.to_string()),
     })?;
     if plan.is_none() && quantity == sub.quantity {
-        return Err(Error::field(field, "the subscription has this plan and quantity already"));
+        let is_scheduled = sub.pending_plan_id.is_some() || sub.pending_quantity.is_some();
+        let undo = if is_scheduled { ": reactivate it to undo what is scheduled" } else { "" };
+        return Err(Error::field(
+            field,
+            format!("the subscription has this plan and quantity already{undo}"),
+        ));
     }
     let price = match &plan {
         Some(plan) => catalog::plan_in_force(conn, plan.plan_id, op.now).await?,

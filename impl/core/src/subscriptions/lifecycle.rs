@@ -171,6 +171,11 @@ async fn begin(
     segments::open(conn, op, settings, sub, price, at).await
 }
 
+/// Whether a subscription is over when its trial is, for want of a payment method. No tenant can save one, so none has.
+pub(crate) fn ends_with_trial(settings: &Settings) -> bool {
+    settings.trial_end_without_method == TrialEndWithoutMethod::Cancel
+}
+
 /// The trial is over: the first paid period begins, unless the platform wants a payment method for it and there is none.
 async fn trial_over(
     conn: &mut Conn,
@@ -179,8 +184,7 @@ async fn trial_over(
     sub: &mut SubscriptionRow,
     at: DateTime<Utc>,
 ) -> Result<()> {
-    // No tenant can save a payment method, so none has one.
-    if settings.trial_end_without_method == TrialEndWithoutMethod::Cancel {
+    if ends_with_trial(settings) {
         end(conn, op, sub, State::Cancelled, at, false).await?;
         if sub.is_child() {
             return Ok(());

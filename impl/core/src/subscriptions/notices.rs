@@ -179,9 +179,9 @@ async fn look(
     let due = trial::due(&settings.trial_notice_days, told, trial, op.now).map_err(Error::internal)?;
     if let Some(days) = due.notice {
         if sub.pack_subscription_id.is_none() {
-            announce(conn, op, app, &mut sub, trial, days).await?;
+            announce(conn, op, app, &settings, &mut sub, (trial, days)).await?;
         } else {
-            packs::notices::trial_ending(conn, op, app, &sub, trial.ends_at).await?;
+            packs::notices::trial_ending(conn, op, app, &settings, (&sub, trial.ends_at)).await?;
         }
         row.told_days = Some(i32::try_from(days).map_err(Error::internal)?);
     }
@@ -205,9 +205,9 @@ async fn announce(
     conn: &mut Conn,
     op: &OpContext,
     app: &Control,
+    settings: &Settings,
     sub: &mut SubscriptionRow,
-    trial: Trial,
-    days: u32,
+    (trial, days): (Trial, u32),
 ) -> Result<()> {
     let price = segments::base_price_at(conn, sub, trial.ends_at).await?;
     sub.event_sequence += 1;
@@ -215,8 +215,10 @@ async fn announce(
     let data = view::trial_ending_event(sub, &price, trial.ends_at, days)?;
     events::emit(conn, op, transitions::event(sub, "subscription.trial_ending"), &data).await?;
     let more = json!({"ends_at": trial.ends_at, "days": days});
-    transitions::tell(conn, op, sub, &price, (Severity::Info, "trial_ending"), more).await?;
-    mail(conn, op, app, sub, &price, trial).await
+    let ends_then = lifecycle::ends_with_trial(settings);
+    let message = if ends_then { "trial_ending_for_good" } else { "trial_ending" };
+    transitions::tell(conn, op, sub, &price, (Severity::Info, message), more).await?;
+    mail(conn, op, app, sub, &price, (trial, ends_then)).await
 }
 
 async fn mail(
@@ -225,7 +227,7 @@ async fn mail(
     app: &Control,
     sub: &SubscriptionRow,
     price: &PlanPrice,
-    trial: Trial,
+    (trial, ends_then): (Trial, bool),
 ) -> Result<()> {
     let Some(between) = Correspondents::load(conn, &sub.tenant_id, &sub.partner_id).await? else {
         return Ok(());
@@ -240,6 +242,7 @@ async fn mail(
         plan: price.plan.name.clone(),
         trial_end,
         days_left: u32::try_from(left).unwrap_or(0),
+        ends_then,
         price: period_price(price, sub)?,
         currency: Currency::parse(&sub.currency).map_err(Error::internal)?,
         interval: unit(price)?.into(),
