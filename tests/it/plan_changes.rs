@@ -546,6 +546,33 @@ async fn what_a_credit_line_took_back_is_not_refunded_again() {
 }
 
 #[tokio::test]
+async fn credit_of_a_buyer_that_has_no_vat_number_any_more_is_a_credit_note() {
+    let g = start().await;
+    let small = g.plan("small", json!({"base_price_cents": 1000})).await;
+    let big = g.plan("big", json!({"base_price_cents": 2000})).await;
+    let abroad = json!({
+        "company_name": "Client S.A.", "address_line1": "1 rue de la Paix", "postal_code": "75002", "city": "Paris",
+        "country_code": "FR", "vat_number": "FR40303265045", "is_business": true, "contact_email": "finance@example.com",
+    });
+    g.moves(&abroad).await;
+    let id = g.subscribed(&small).await;
+    assert_eq!(g.billed().await[0]["line_items"][0]["tax_category"], "AE");
+    let mut private = abroad.clone();
+    (private["vat_number"], private["is_business"]) = (Value::Null, json!(false));
+    g.moves(&private).await;
+    g.change(id, json!({"plan_id": big.id})).await;
+    let upcoming = g.app.call("GET", "/api/v1/billing/upcoming").token(&g.tenant.admin);
+    let upcoming = upcoming.send().await.data(200)[0].clone();
+    let documents = g.billed().await;
+    let mut lines: Vec<Vec<i64>> = documents.iter().map(amounts).collect();
+    lines.sort();
+    assert_eq!(lines, [vec![-1000], vec![1000], vec![2000]]);
+    assert!(documents.iter().all(|document| document["status"] != "draft"), "{documents:?}");
+    let came: i64 = documents[1..].iter().map(|document| cents(&document["total_cents"])).sum();
+    assert_eq!(cents(&upcoming["total_cents"]), came);
+}
+
+#[tokio::test]
 async fn credit_that_cannot_stand_beside_the_charge_is_a_credit_note() {
     let g = start().await;
     let small = g.plan("small", json!({"base_price_cents": 1000})).await;

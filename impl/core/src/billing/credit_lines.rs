@@ -6,7 +6,8 @@
 //! of that line like the part of a credit note, so that no line is ever taken back twice.
 //!
 //! Where the invoice would come to less than 0, or what is taken back cannot stand beside the other lines (some of them are
-//! outside the scope of VAT and others not), it is taken back by credit notes of the earlier invoices instead.
+//! outside the scope of VAT and others not) or needs the VAT number that the buyer no longer has, it is taken back by credit
+//! notes of the earlier invoices instead, which carry the parties of those.
 //!
 //! What is taken back must be issued first: only then is its VAT decided and its number known. A draft with a credit line
 //! for a line that is still on a draft, or not billed yet, waits. When that line was waived there is nothing to take back,
@@ -15,6 +16,7 @@ use super::credit_notes::Original;
 use super::store::{self, InvoiceRow, LineRow};
 use super::take_back::take_back;
 use super::taken_back::{self, TakenBack};
+use super::tax::{Parties, Taxed};
 use crate::db::Conn;
 use crate::db::schema::billed_items;
 use crate::error::{Error, Result};
@@ -24,6 +26,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use scaicontrol_domain::credit_note::{CreditNoteError, InvoicedLine, cost_of_credit_line};
 use scaicontrol_domain::money::Cents;
+use scaicontrol_domain::tax::Category;
 use scaicontrol_types::InvoiceDetailResponse;
 use std::cmp::Reverse;
 use uuid::Uuid;
@@ -244,9 +247,15 @@ pub(super) fn referring(lines: &[LineRow], reversals: &[Reversal]) -> Vec<LineRo
     lines
 }
 
-/// Whether a credit line takes back what was taxed differently: then it cannot stand, and credit notes do it.
-pub(super) fn are_mixed(reversals: &[Reversal]) -> bool {
-    reversals.iter().any(|reversal| reversal.is_mixed)
+/// Whether the credit lines can stand on the document: what they take back was taxed alike, the buyer still has the VAT number
+/// that the rule of it names, and the document does not come to less than 0. Otherwise credit notes take it back.
+pub(super) fn can_stand(reversals: &[Reversal], taxed: &Taxed, parties: &Parties) -> bool {
+    let is_fine = |reversal: &Reversal| {
+        let category = taxed.decisions.get(reversal.place).map(|decision| decision.category);
+        let names_buyer = matches!(category, Some(Category::ReverseCharge | Category::IntraCommunity));
+        !reversal.is_mixed && (!names_buyer || parties.buyer.vat_number.is_some())
+    };
+    Cents::ZERO <= taxed.totals.total && reversals.iter().all(is_fine)
 }
 
 /// The platform's part of the credit lines is the one of what they take back, whatever the multipliers are now.

@@ -83,7 +83,7 @@ pub async fn in_tx(
     let mut reversals = credit_lines::load(conn, &before).await?;
     let mut wanted = credit_lines::referring(&before, &reversals);
     let (mut taxed, mut notes) = (tax_of(&wanted), vec![]);
-    let stands = |taxed: &Taxed| Cents(0) <= taxed.totals.total && !credit_lines::are_mixed(&reversals);
+    let stands = |taxed: &Taxed| credit_lines::can_stand(&reversals, taxed, &parties);
     if !reversals.is_empty() && !taxed.as_ref().is_ok_and(stands) {
         let rest;
         (rest, notes) = credit_lines::as_credit_notes(conn, op, &wanted, &reversals).await?;

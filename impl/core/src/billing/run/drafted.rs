@@ -107,7 +107,8 @@ impl Draft {
         let whole = (taxed.totals.tax, taxed.totals.total);
         let split = async |conn: &mut Conn| {
             let reversals = credit_lines::load(conn, &self.lines).await?;
-            if Cents::ZERO <= whole.1 && !credit_lines::are_mixed(&reversals) {
+            let parties = Parties::load(conn, &self.row.tenant_id, &self.row.partner_id).await?;
+            if credit_lines::can_stand(&reversals, taxed, &parties) {
                 return Ok(whole);
             }
             let wanted = credit_lines::referring(&self.lines, &reversals);
