@@ -8,8 +8,8 @@ use futures::future::join_all;
 use scaicontrol_server::dunning;
 use scaicontrol_server::op::OpContext;
 use scaicontrol_server::workers::rounds::Rounds;
-use scaicontrol_tests::TestApp;
 use scaicontrol_tests::given::{self, Service, Tenant};
+use scaicontrol_tests::{TestApp, wait};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -262,7 +262,8 @@ async fn two_invoices_that_are_paid_at_one_moment_free_too() {
         .await
         .expect("its row");
     let release = async {
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        let waiting = "pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        wait::until("both payments wait", async || 2 <= g.count(waiting).await).await;
         db.batch_execute("COMMIT").await.expect("the row is free");
     };
     tokio::join!(g.pay(first, None), g.pay(second, None), release);
