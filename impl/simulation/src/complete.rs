@@ -10,7 +10,7 @@ use rust_decimal::Decimal;
 use scaicontrol_domain::money::Cents;
 use scaicontrol_domain::proration::Ratio;
 use scaicontrol_domain::tiers::{Tier, price, total};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -33,6 +33,15 @@ const USAGE_BILLED: &str = "SELECT b.source_id, l.metric_slug, sum(l.amount_cent
       sum(l.amount_cents)::bigint
     FROM invoice_lines l JOIN invoices i USING (tenant_id, invoice_id)
     WHERE i.document_type = 'credit_note' AND l.explanation -> 'because' ? 'segment_id' GROUP BY 1, 2";
+
+/// Segments and metrics of which a credit note took something back for another reason: what turns out to cost less is given
+/// back no further than is left.
+const CREDITED: &str = "SELECT DISTINCT b.source_id, l.metric_slug
+    FROM credit_note_lines c JOIN invoice_lines n USING (tenant_id, line_item_id) JOIN invoices i ON i.tenant_id = n.tenant_id AND i.invoice_id = n.invoice_id
+      JOIN invoice_lines l ON l.tenant_id = c.tenant_id AND l.line_item_id = c.credited_line_item_id
+      JOIN billed_items b ON b.tenant_id = l.tenant_id AND b.billed_item_id = l.billed_item_id
+    WHERE i.document_type = 'credit_note' AND b.source_type = 'segment' AND l.metric_slug IS NOT NULL
+      AND NOT COALESCE(n.explanation ? 'because', false)";
 
 const TIERS: &str = "SELECT plan_id, version, metric_slug, tier_start::text, tier_end::text, unit_price_cents::text, unit_divisor::text, pricing_model,
       flat_fee_cents, minimum_cents
@@ -93,6 +102,8 @@ async fn usage(db: &Connected, accepted: &Accepted) -> Outcome {
     for row in db.query(USAGE_BILLED, &[]).await? {
         *billed.entry((row.get(0), row.get(1))).or_default() += row.get::<_, i64>(2);
     }
+    let credited = db.query(CREDITED, &[]).await?;
+    let credited: HashSet<(Uuid, String)> = credited.iter().map(|row| (row.get(0), row.get(1))).collect();
     // The newest value of a metric that is carried on, of the subscription whose segments are walked.
     let mut carried: (Option<Uuid>, Option<Decimal>) = (None, None);
     for row in db.query(SEGMENTS, &[]).await? {
@@ -108,7 +119,8 @@ async fn usage(db: &Connected, accepted: &Accepted) -> Outcome {
             let used = used.unwrap_or_default();
             let costs = total(&price(list, used, share(&row)?).map_err(|e| e.to_string())?);
             let costs = costs.map_err(|e| e.to_string())?.0;
-            if row.get::<_, bool>(8) && costs != was {
+            let is_left = costs < was && credited.contains(&(id, metric.clone()));
+            if row.get::<_, bool>(8) && costs != was && !is_left {
                 return Err(format!(
                     "usage billed is usage accepted: {metric} of segment {id}, {used}, costs {costs}, billed {was}"
                 ));
