@@ -44,6 +44,17 @@ async fn start() -> Given {
     g
 }
 
+/// The same when it is over, and seven calls are reported after that.
+async fn late_after_the_end() -> Given {
+    let g = start().await;
+    let end = "UPDATE subscriptions SET ends_at = usage_until, next_event_at = usage_until WHERE subscription_id = $1";
+    g.app.db().await.execute(end, &[&g.subscription]).await.expect("a term");
+    g.app.advance_to(at("2026-05-20T09:00:00Z")).await;
+    g.run().await;
+    g.used("2026-05-01T12:00:00Z", "calls", "7").await;
+    g
+}
+
 impl Given {
     async fn used(&self, when: &str, metric: &str, quantity: &str) {
         let event = json!({"idempotency_key": Uuid::now_v7(), "tenant_id": self.tenant.id, "metric_slug": metric, "quantity": quantity, "occurred_at": when});
@@ -195,12 +206,7 @@ async fn what_credit_notes_gave_back_counts_when_more_is_late() {
 
 #[tokio::test]
 async fn what_is_late_after_the_end_is_foreseen() {
-    let g = start().await;
-    let end = "UPDATE subscriptions SET ends_at = usage_until, next_event_at = usage_until WHERE subscription_id = $1";
-    g.app.db().await.execute(end, &[&g.subscription]).await.expect("a term");
-    g.app.advance_to(at("2026-05-20T09:00:00Z")).await;
-    g.run().await;
-    g.used("2026-05-01T12:00:00Z", "calls", "7").await;
+    let g = late_after_the_end().await;
     let path = "/api/v1/billing/upcoming";
     let shown = g.app.call("GET", path).token(&g.tenant.admin).send().await.data(200);
     assert_eq!(each(&shown, "subtotal_cents"), [&json!(70)]);
@@ -237,12 +243,7 @@ async fn the_last_value_of_a_month_is_carried_into_those_that_are_billed() {
 
 #[tokio::test]
 async fn after_the_end_it_comes_on_the_first_of_the_next_month() {
-    let g = start().await;
-    let end = "UPDATE subscriptions SET ends_at = usage_until, next_event_at = usage_until WHERE subscription_id = $1";
-    g.app.db().await.execute(end, &[&g.subscription]).await.expect("a term");
-    g.app.advance_to(at("2026-05-20T09:00:00Z")).await;
-    g.run().await;
-    g.used("2026-05-01T12:00:00Z", "calls", "7").await;
+    let g = late_after_the_end().await;
     assert_eq!(g.run().await["invoices"], json!([]));
     g.app.advance_to(at("2026-05-31T23:00:00Z")).await;
     let done = g.run().await;

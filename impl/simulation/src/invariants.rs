@@ -351,7 +351,7 @@ impl Checks {
         known: &[Uuid],
         now: DateTime<Utc>,
     ) -> Outcome<Option<bool>> {
-        if let Some(came) = self.came(tenant, &shown.currency, known).await? {
+        if let Some(came) = self.came(tenant, shown, known).await? {
             shown.check(tenant, &came)?;
             return Ok(Some(true));
         }
@@ -378,9 +378,10 @@ impl Checks {
         ))
     }
 
-    /// The first invoice after it was shown, with the credit notes of that instant: where more is given back than billed,
-    /// that is how.
-    async fn came(&self, tenant: &str, currency: &str, known: &[Uuid]) -> Outcome<Option<Foreseen>> {
+    /// The first invoice after it was shown; and where something is given back by it, the credit notes of that instant: that is
+    /// how, when it is more than was billed. Otherwise they are of another invoice.
+    async fn came(&self, tenant: &str, shown: &Foreseen, known: &[Uuid]) -> Outcome<Option<Foreseen>> {
+        let gives_back = shown.lines.iter().any(|cents| *cents < 0);
         let sql = "WITH new AS (
                  SELECT *, first_value(finalized_at) OVER (ORDER BY finalized_at) AS first,
                         row_number() OVER (PARTITION BY document_type ORDER BY finalized_at, number) AS place
@@ -388,10 +389,10 @@ impl Checks {
              SELECT min(issue_date)::text, sum(subtotal_cents)::bigint, sum(total_cents)::bigint,
                     (SELECT array_agg(l.amount_cents ORDER BY l.amount_cents) FROM invoice_lines l
                      WHERE l.tenant_id = $1 AND l.invoice_id = ANY (array_agg(new.invoice_id)))
-             FROM new WHERE finalized_at = first AND (document_type = 'credit_note' OR place = 1) HAVING 0 < count(*)";
-        let rows = self.db().await?.query(sql, &[&tenant, &currency, &known]).await?;
+             FROM new WHERE finalized_at = first AND (CASE document_type WHEN 'credit_note' THEN $4 ELSE place = 1 END) HAVING 0 < count(*)";
+        let rows = self.db().await?.query(sql, &[&tenant, &shown.currency, &known, &gives_back]).await?;
         Ok(rows.first().map(|row| Foreseen {
-            currency: currency.to_owned(),
+            currency: shown.currency.clone(),
             date: row.get(0),
             subtotal_cents: row.get(1),
             total_cents: row.get(2),
