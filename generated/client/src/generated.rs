@@ -1726,7 +1726,7 @@ impl Client {
     }
     /**Withdraw a charge
 
-    Takes back a charge that is still `pending`: it becomes `withdrawn`, is never billed, stays readable, and its reference stays used. Withdrawing it again changes nothing. Refusals: 403 for callers that are not a service; 404 when there is none with this id, another service made it, or its tenant is out of reach by now; 409 once it is on an invoice (ask for a credit note then).
+    Takes back a charge that is still `pending`: it becomes `withdrawn`, is never billed, stays readable, and its reference stays used. Withdrawing it again changes nothing. Refusals: 403 for callers that are not a service; 404 when there is none with this id, another service made it, or its tenant is out of reach by now; 409 once it is on an invoice (a credit note gives it back then, or dropping its line while that is a draft).
 
     Sends a `DELETE` request to `/api/v1/service-billing/charges/{charge_id}`
 
